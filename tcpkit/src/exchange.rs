@@ -1,0 +1,122 @@
+//! Pairs every request with its own response.
+//!
+//! Reads [`Message`]s of both directions in an order in which they can have happened, makes
+//! [`Exchange`]s with the times of both and a [`Confidence`].
+
+use crate::flow::Endpoints;
+use crate::protocol::{Mark, Protocol};
+use crate::source::Timestamp;
+
+/// How sure a pair is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// Every message before it on its connection is known, or the protocol's own identifier
+    /// pairs it; never wrong.
+    Exact,
+    /// Found again after a gap or a start in mid-conversation, with one candidate left.
+    Resynced,
+    /// Several candidates: no latency is stated.
+    Ambiguous,
+}
+
+/// A message's size and the times of its ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// When its first byte was seen.
+    pub first: Mark,
+    /// When its last byte was seen.
+    pub last: Mark,
+    /// Its length in bytes on the wire, framing included.
+    pub size: u64,
+}
+
+/// A request and its response.
+#[derive(Clone, Debug)]
+pub struct Exchange<'a> {
+    /// Who asked whom.
+    pub endpoints: Endpoints,
+    /// In which protocol.
+    pub protocol: &'static dyn Protocol,
+    /// Index into [`Protocol::commands`].
+    pub command: u16,
+    /// The first bytes of the request, for [`Protocol::render`]; empty where no sink wants text.
+    pub text: &'a [u8],
+    /// Length of the request's whole text.
+    pub text_len: u32,
+    /// The request.
+    pub request: Span,
+    /// The response; `None` where it is [`Confidence::Ambiguous`].
+    pub response: Option<Span>,
+    /// Time from the request's last byte to the response's first byte, in nanoseconds;
+    /// `None` where it is [`Confidence::Ambiguous`].
+    pub latency: Option<u64>,
+    /// The part of `latency` that was spent behind earlier pipelined requests, in nanoseconds.
+    pub wait: u64,
+    /// The response's status code, for [`Protocol::status`].
+    pub status: u16,
+    /// The response's status text; empty where there is none or no sink wants text.
+    pub status_text: &'a [u8],
+    /// Keys found by a read command.
+    pub hits: u32,
+    /// Keys asked for and not found.
+    pub misses: u32,
+    /// The response reports an error.
+    pub error: bool,
+    /// The request waits by design; kept out of latency counts unless asked.
+    pub blocking: bool,
+    /// The response began before the request had ended; the latency is 0.
+    pub early: bool,
+    /// The end of the response was not seen; `response.last` is the last that was.
+    pub cut: bool,
+    /// How sure the pair is.
+    pub confidence: Confidence,
+}
+
+/// A message that nobody answers.
+#[derive(Clone, Debug)]
+pub struct OneWay {
+    /// Between whom.
+    pub endpoints: Endpoints,
+    /// Which way.
+    pub direction: crate::flow::Direction,
+    /// In which protocol.
+    pub protocol: &'static dyn Protocol,
+    /// Index into [`Protocol::commands`].
+    pub command: u16,
+    /// The message.
+    pub span: Span,
+}
+
+/// Why a request counts as unanswered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Silence {
+    /// Its connection closed.
+    Closed,
+    /// It waited for longer than `--timeout`.
+    Timeout,
+    /// The capture ended.
+    End,
+}
+
+/// A request whose response never came.
+#[derive(Clone, Debug)]
+pub struct Unanswered<'a> {
+    /// Who asked whom.
+    pub endpoints: Endpoints,
+    /// In which protocol.
+    pub protocol: &'static dyn Protocol,
+    /// Index into [`Protocol::commands`].
+    pub command: u16,
+    /// The first bytes of the request, for [`Protocol::render`].
+    pub text: &'a [u8],
+    /// Length of the request's whole text.
+    pub text_len: u32,
+    /// The request.
+    pub request: Span,
+    /// When it was given up.
+    pub time: Timestamp,
+    /// The request waits by design.
+    pub blocking: bool,
+    /// Why.
+    pub why: Silence,
+}

