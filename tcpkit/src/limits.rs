@@ -53,6 +53,14 @@ pub const PENDING_REQUESTS: usize = 65_536;
 /// 255 bytes of text (cli.md) can take four times as many bytes of RESP framing.
 pub const KEPT_BYTES: usize = 1024;
 
+/// First bytes of requests that one conversation keeps together; requests beyond it are paired
+/// and counted as others, and printed without their text.
+pub const KEPT_PER_CONVERSATION: usize = 1 << 20;
+
+/// A conversation that was silent for so long has no answer under way, for a client that does
+/// not wait for its answers; used only to find pairs again after a gap.
+pub const QUIET_TIME: Duration = Duration::from_millis(200);
+
 /// Bytes of text in a report line before it is cut (cli.md).
 pub const TEXT_BYTES: usize = 255;
 

@@ -1,1 +1,671 @@
-//! One direction of a TCP conversation, in order.
+//! Both directions of a TCP conversation, in an order in which they can have happened.
+//!
+//! Reads [`Segment`]s in the order of capture, makes [`Piece`]s: bytes in order with a note of
+//! what their sender had received, gaps where bytes were never seen, ends (RFC 9293).
+//!
+//! Two rules decide:
+//!
+//! * Bytes come out by sequence number; what was seen before is dropped.
+//! * Bytes come out only after everything that their sender had acknowledged by then. So a
+//!   response never overtakes its request, however the capture shuffled frames, and a
+//!   response to a request that was never seen shows the loss before it is paired with another.
+//!
+//! A segment that fits both rules passes through without being copied. Others are held until the
+//! reordering window has passed ([`crate::limits::REORDER_FRAMES`], [`crate::limits::REORDER_TIME`]); then
+//! what is missing is told as a gap.
+
+use std::collections::VecDeque;
+
+use super::Direction;
+use crate::limits;
+use crate::source::Timestamp;
+use crate::wire::{Packet, flag};
+
+/// Offset of the first byte of every stream: room below it for bytes older than the start.
+pub const ORIGIN: u64 = 1 << 40;
+
+/// A sequence number so far behind the next one is no retransmission but a new beginning:
+/// twice the largest window that a receiver can offer is 2 GiB, real ones stay under this.
+const OLD: u32 = 64 << 20;
+
+/// Bytes of one direction in order, or what stands in their place.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// The next bytes.
+    Bytes(Chunk<'a>),
+    /// Bytes that were never seen.
+    Gap(Gap),
+    /// The direction has ended: its FIN was reached, or the conversation was reset.
+    End(Direction),
+}
+
+/// The next bytes of one direction.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    /// Which way.
+    pub direction: Direction,
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// Offset of the first of them.
+    pub offset: u64,
+    /// When they were seen, and in which frame.
+    pub time: Timestamp,
+    /// Number of the frame.
+    pub frame: u64,
+    /// Offset in the other direction up to which their sender had received.
+    pub received: u64,
+}
+
+/// Bytes that were never seen, or cut off by a snap length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Which way.
+    pub direction: Direction,
+    /// Offset of the first missing byte.
+    pub offset: u64,
+    /// How many; 0 where the sequence numbers began anew and nobody can say.
+    pub bytes: u64,
+    /// When it was found out.
+    pub time: Timestamp,
+    /// The frame that showed it.
+    pub frame: u64,
+}
+
+/// What a segment turned out to be, for the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// New bytes, or none at all.
+    New,
+    /// Bytes that were seen before, from the same interface.
+    Retransmission,
+    /// A probe that a connection is alive (RFC 9293, section 3.8.4), or its like.
+    KeepAlive,
+    /// The same frame seen on another interface.
+    Copy,
+}
+
+/// One direction's state.
+#[derive(Debug, Default)]
+struct Way {
+    /// Stream offset of `next`.
+    offset: u64,
+    /// When new bytes were last seen.
+    newest: Timestamp,
+    /// Sequence number of the next byte.
+    next: u32,
+    /// Highest sequence number of this direction that the other side acknowledged.
+    acked: u32,
+    /// Sequence number after the last byte, once a FIN told it.
+    fin: u32,
+    /// The interface on which new bytes were last seen.
+    interface: u32,
+    /// Initial sequence number, once a SYN told it.
+    initial: u32,
+    flags: u8,
+}
+
+const STARTED: u8 = 1;
+const SEEN: u8 = 2;
+const ACKED: u8 = 4;
+const FIN: u8 = 8;
+const ENDED: u8 = 16;
+const SYN: u8 = 32;
+
+impl Way {
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn start(&mut self, next: u32) {
+        self.next = next;
+        self.offset = ORIGIN;
+        self.flags |= STARTED;
+    }
+
+    fn advance(&mut self, bytes: u32) {
+        self.next = self.next.wrapping_add(bytes);
+        self.offset += u64::from(bytes);
+    }
+
+    fn note_ack(&mut self, ack: u32) {
+        if !self.has(ACKED) || ahead(ack, self.acked) {
+            self.acked = ack;
+            self.flags |= ACKED;
+        }
+    }
+}
+
+/// A segment that waits.
+#[derive(Debug)]
+struct Held {
+    seq: u32,
+    /// Length on the wire; `data` is shorter where a snap length cut it.
+    len: u32,
+    ack: Option<u32>,
+    time: Timestamp,
+    frame: u64,
+    /// The conversation's frame count when it came.
+    arrival: u32,
+    data: Box<[u8]>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    held: [VecDeque<Held>; 2],
+    bytes: [usize; 2],
+    /// The piece that was handed out last, kept alive for the borrower.
+    current: Option<Held>,
+    reset: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.held.iter().all(VecDeque::is_empty)
+    }
+}
+
+/// Both directions of one TCP conversation.
+#[derive(Debug, Default)]
+pub struct Conversation {
+    ways: [Way; 2],
+    waiting: Option<Box<Waiting>>,
+    /// Segments seen so far.
+    frames: u32,
+    /// Both ends were seen to begin.
+    whole: bool,
+}
+
+/// Whether `a` comes after `b` in sequence space (RFC 9293, section 3.4).
+#[inline]
+fn ahead(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) > 0
+}
+
+/// The outcome of [`Conversation::push`].
+#[derive(Debug)]
+pub struct Pushed<'a> {
+    /// What the segment is for the account.
+    pub seen: Seen,
+    /// In-order bytes that can be used where they are. Ask [`Conversation::next`] afterwards.
+    pub chunk: Option<Chunk<'a>>,
+    /// Bytes that follow the chunk but were cut off by a snap length.
+    pub cut: Option<Gap>,
+}
+
+impl Conversation {
+    /// Whether the segment is a SYN that begins a new conversation on the same addresses: its
+    /// initial sequence number is not the one that began this one.
+    pub fn is_replaced_by(&self, direction: Direction, packet: &Packet<'_>) -> bool {
+        let way = &self.ways[direction.index()];
+        packet.flags & flag::SYN != 0
+            && way.has(SEEN)
+            && if way.has(SYN) {
+                way.initial != packet.seq
+            } else {
+                way.has(STARTED) && packet.seq.wrapping_add(1) != way.next
+            }
+    }
+
+    /// Whether both directions were seen from their SYN on.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether both directions have ended.
+    pub fn is_closed(&self) -> bool {
+        self.ways.iter().all(|way| way.has(ENDED))
+    }
+
+    /// Whether segments are held back.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Bytes held back.
+    pub fn held_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes[0] + waiting.bytes[1])
+    }
+
+    /// Where a direction stands: the offset of its next byte.
+    pub fn offset(&self, direction: Direction) -> u64 {
+        self.ways[direction.index()].offset
+    }
+
+    /// Takes a segment in. After it, [`Conversation::next`] is asked until it has nothing more.
+    #[inline]
+    pub fn push<'a>(&mut self, direction: Direction, packet: &Packet<'a>) -> Pushed<'a> {
+        self.frames = self.frames.wrapping_add(1);
+        let d = direction.index();
+        let plain = packet.flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK;
+        let [there, back] = if d == 0 {
+            let [a, b] = &mut self.ways;
+            [a, b]
+        } else {
+            let [a, b] = &mut self.ways;
+            [b, a]
+        };
+        if plain
+            && self.waiting.is_none()
+            && packet.seq == there.next
+            && there.has(STARTED)
+            && back.has(STARTED)
+            && !ahead(packet.ack, back.next)
+            && !there.has(FIN)
+        {
+            there.flags |= SEEN;
+            if ahead(packet.ack, back.acked) || !back.has(ACKED) {
+                back.acked = packet.ack;
+                back.flags |= ACKED;
+            }
+            if packet.payload_len == 0 {
+                return Pushed { seen: Seen::New, chunk: None, cut: None };
+            }
+            let received = back.offset - u64::from(back.next.wrapping_sub(packet.ack));
+            return there.pass(direction, packet, packet.payload, received);
+        }
+        self.push_slow(direction, packet)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_slow<'a>(&mut self, direction: Direction, packet: &Packet<'a>) -> Pushed<'a> {
+        let nothing = |seen| Pushed { seen, chunk: None, cut: None };
+        let d = direction.index();
+        let ack = (packet.flags & flag::ACK != 0).then_some(packet.ack);
+        let mut seq = packet.seq;
+        if packet.flags & flag::SYN != 0 {
+            let copied = self.begin(direction, packet);
+            seq = seq.wrapping_add(1);
+            if packet.payload_len == 0 && packet.flags & flag::FIN == 0 {
+                return nothing(copied);
+            }
+        }
+        self.ways[d].flags |= SEEN;
+        if packet.flags & flag::RST != 0 {
+            self.waiting.get_or_insert_default().reset = true;
+            return nothing(Seen::New);
+        }
+        if let Some(ack) = ack {
+            self.ways[1 - d].note_ack(ack);
+        }
+        let len = packet.payload_len;
+        let end = seq.wrapping_add(len);
+        if packet.flags & flag::FIN != 0 && !self.ways[d].has(FIN) {
+            self.ways[d].fin = end;
+            self.ways[d].flags |= FIN;
+        }
+        let way = &self.ways[d];
+        if len == 0 || way.has(ENDED) {
+            return nothing(Seen::New);
+        }
+        let skip = if way.has(STARTED) && ahead(way.next, seq) { way.next.wrapping_sub(seq) } else { 0 };
+        if skip >= len {
+            if skip - len > OLD {
+                return self.hold(direction, packet, seq, ack);
+            }
+            return nothing(way.seen_before(packet, skip, len));
+        }
+        self.hold(direction, packet, seq, ack)
+    }
+
+    /// A SYN: where this direction begins, and with an acknowledgement where the other one does.
+    fn begin(&mut self, direction: Direction, packet: &Packet<'_>) -> Seen {
+        let d = direction.index();
+        let again = self.ways[d].has(SYN);
+        let way = &mut self.ways[d];
+        if !way.has(STARTED) {
+            way.start(packet.seq.wrapping_add(1));
+        }
+        let copied = again
+            && packet.interface != way.interface
+            && !packet.time.is_past(way.newest, limits::COPY_TIME);
+        if !again {
+            way.initial = packet.seq;
+            way.interface = packet.interface;
+            way.newest = packet.time;
+        }
+        way.flags |= SYN | SEEN;
+        if packet.flags & flag::ACK != 0 && !self.ways[1 - d].has(STARTED) {
+            self.ways[1 - d].start(packet.ack);
+            self.ways[1 - d].flags |= SYN;
+            self.ways[1 - d].initial = packet.ack.wrapping_sub(1);
+        }
+        self.whole = self.ways.iter().all(|way| way.has(SYN));
+        match (again, copied) {
+            (false, _) => Seen::New,
+            (true, true) => Seen::Copy,
+            (true, false) => Seen::Retransmission,
+        }
+    }
+
+    /// Keeps a copy of what is new in the segment, in pieces that do not overlap what is held.
+    fn hold<'a>(
+        &mut self,
+        direction: Direction,
+        packet: &Packet<'_>,
+        seq: u32,
+        ack: Option<u32>,
+    ) -> Pushed<'a> {
+        let d = direction.index();
+        let way = &mut self.ways[d];
+        let waiting = self.waiting.get_or_insert_default();
+        let mut fresh = 0;
+        let mut from = if way.has(STARTED) && ahead(way.next, seq) && way.next.wrapping_sub(seq) < packet.payload_len {
+            way.next
+        } else {
+            seq
+        };
+        let end = seq.wrapping_add(packet.payload_len);
+        let mut place = 0;
+        while ahead(end, from) {
+            let queue = &waiting.held[d];
+            // The first held piece that ends after `from`.
+            while queue.get(place).is_some_and(|held| !ahead(held.seq.wrapping_add(held.len), from)) {
+                place += 1;
+            }
+            let (until, after) = match queue.get(place) {
+                Some(held) if !ahead(held.seq, from) => {
+                    from = held.seq.wrapping_add(held.len);
+                    continue;
+                }
+                Some(held) if ahead(end, held.seq) => (held.seq, held.seq.wrapping_add(held.len)),
+                _ => (end, end),
+            };
+            let len = until.wrapping_sub(from);
+            let begin = from.wrapping_sub(seq) as usize;
+            let data = packet.payload.get(begin..).unwrap_or_default();
+            let data: Box<[u8]> = data.get(..len as usize).unwrap_or(data).into();
+            fresh += len;
+            waiting.bytes[d] += data.len();
+            let (time, frame) = (packet.time, packet.frame);
+            let held = Held { seq: from, len, ack, time, frame, arrival: self.frames, data };
+            waiting.held[d].insert(place, held);
+            from = after;
+        }
+        let seen = if fresh > 0 {
+            way.interface = packet.interface;
+            way.newest = packet.time;
+            Seen::New
+        } else {
+            way.seen_before(packet, packet.payload_len, packet.payload_len)
+        };
+        Pushed { seen, chunk: None, cut: None }
+    }
+
+    /// The next piece that can be told at capture time `now`, if there is one.
+    #[inline]
+    pub fn next(&mut self, now: Timestamp) -> Option<Piece<'_>> {
+        if self.waiting.is_none() && !self.ways.iter().any(|way| way.flags & (FIN | ENDED) == FIN) {
+            return None;
+        }
+        self.next_slow(now, false)
+    }
+
+    /// As [`Conversation::next`], without waiting any longer for what is missing.
+    pub fn flush(&mut self, now: Timestamp) -> Option<Piece<'_>> {
+        self.next_slow(now, true)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_slow(&mut self, now: Timestamp, flush: bool) -> Option<Piece<'_>> {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            if self.is_ready(direction) {
+                return self.release(direction);
+            }
+        }
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let way = &mut self.ways[direction.index()];
+            if way.flags & (FIN | ENDED) == FIN && (way.next == way.fin || !way.has(STARTED)) {
+                way.flags |= ENDED;
+                return Some(Piece::End(direction));
+            }
+        }
+        if flush && self.waiting.as_ref().is_none_or(|waiting| waiting.is_empty()) {
+            if let Some(gap) = self.missing_before_fin(now) {
+                return Some(Piece::Gap(gap));
+            }
+        }
+        let waiting = self.waiting.as_deref_mut()?;
+        if waiting.is_empty() {
+            if waiting.reset {
+                for direction in [Direction::ToServer, Direction::ToClient] {
+                    let way = &mut self.ways[direction.index()];
+                    if !way.has(ENDED) {
+                        way.fin = way.next;
+                        way.flags |= ENDED | FIN;
+                        return Some(Piece::End(direction));
+                    }
+                }
+            }
+            self.waiting = None;
+            return None;
+        }
+        let flush = flush || waiting.reset;
+        self.resolve(now, flush)
+    }
+
+    /// A FIN told of bytes that never came.
+    fn missing_before_fin(&mut self, now: Timestamp) -> Option<Gap> {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let way = &mut self.ways[direction.index()];
+            if way.flags & (FIN | ENDED) == FIN && ahead(way.fin, way.next) {
+                let missing = way.fin.wrapping_sub(way.next);
+                let offset = way.offset;
+                way.advance(missing);
+                let bytes = u64::from(missing);
+                return Some(Gap { direction, offset, bytes, time: now, frame: 0 });
+            }
+        }
+        None
+    }
+
+    /// Whether the first held segment of a direction may come out.
+    fn is_ready(&self, direction: Direction) -> bool {
+        let d = direction.index();
+        let Some(held) = self.waiting.as_ref().and_then(|waiting| waiting.held[d].front()) else {
+            return false;
+        };
+        let (there, back) = (&self.ways[d], &self.ways[1 - d]);
+        there.has(STARTED)
+            && there.next.wrapping_sub(held.seq) <= OLD
+            && match held.ack {
+                Some(ack) if back.has(SEEN) => back.has(STARTED) && !ahead(ack, back.next),
+                _ => true,
+            }
+    }
+
+    /// Hands out the first held segment of a direction, which is ready.
+    fn release(&mut self, direction: Direction) -> Option<Piece<'_>> {
+        let d = direction.index();
+        let waiting = self.waiting.as_deref_mut()?;
+        let back = &self.ways[1 - d];
+        let (back_offset, back_next, back_started) = (back.offset, back.next, back.has(STARTED));
+        let way = &mut self.ways[d];
+        let front = waiting.held[d].front_mut()?;
+        let skip = way.next.wrapping_sub(front.seq) as usize;
+        if skip >= front.data.len() {
+            // Nothing of it was captured beyond what is known: the rest is a gap of known length.
+            let missing = front.len.saturating_sub(skip as u32);
+            let gap = Gap {
+                direction,
+                offset: way.offset,
+                bytes: u64::from(missing),
+                time: front.time,
+                frame: front.frame,
+            };
+            waiting.bytes[d] -= front.data.len();
+            waiting.held[d].pop_front();
+            way.advance(missing);
+            return Some(Piece::Gap(gap));
+        }
+        let received = match front.ack {
+            Some(ack) if back_started => {
+                back_offset.wrapping_sub(u64::from(back_next.wrapping_sub(ack)))
+            }
+            _ => back_offset,
+        };
+        let offset = way.offset;
+        if (front.len as usize) > front.data.len() {
+            // Cut by a snap length: hand out what is there, leave the rest for the next turn.
+            way.advance((front.data.len() - skip) as u32);
+            let data = std::mem::take(&mut front.data);
+            let (time, frame) = (front.time, front.frame);
+            let rest = Held { data, ack: None, ..*front };
+            waiting.bytes[d] -= rest.data.len();
+            let bytes = &waiting.current.insert(rest).data[skip..];
+            return Some(Piece::Bytes(Chunk { direction, bytes, offset, time, frame, received }));
+        }
+        let held = waiting.held[d].pop_front()?;
+        waiting.bytes[d] -= held.data.len();
+        way.advance(held.len - skip as u32);
+        let (time, frame) = (held.time, held.frame);
+        let bytes = &waiting.current.insert(held).data[skip..];
+        Some(Piece::Bytes(Chunk { direction, bytes, offset, time, frame, received }))
+    }
+
+    /// Nothing can come out: declares what is missing lost, where it was waited for long enough.
+    fn resolve(&mut self, now: Timestamp, flush: bool) -> Option<Piece<'_>> {
+        let waiting = self.waiting.as_deref()?;
+        let full = (0..2).any(|d| {
+            waiting.bytes[d] > limits::HELD_BYTES_PER_STREAM
+                || waiting.held[d].len() > limits::HELD_SEGMENTS
+        });
+        let oldest = waiting.held.iter().flatten().min_by_key(|held| held.frame)?;
+        let (since, frame) = (oldest.time, oldest.frame);
+        let short = flush
+            || full
+            || self.frames.wrapping_sub(oldest.arrival) >= limits::REORDER_FRAMES
+            || now.is_past(since, limits::REORDER_TIME);
+        if !short {
+            return None;
+        }
+        if self.ways.iter().any(|way| !way.has(STARTED)) && self.join() {
+            return self.next_slow(now, flush);
+        }
+        let long = flush || full || now.is_past(since, limits::HOLE_TIME);
+        let (direction, to) = self.lost(long)?;
+        let way = &mut self.ways[direction.index()];
+        let distance = to.wrapping_sub(way.next);
+        let offset = way.offset;
+        let bytes = if (distance as i32) < 0 {
+            // Far behind: the sequence numbers began anew.
+            way.next = to;
+            way.offset += 1;
+            0
+        } else {
+            way.advance(distance);
+            u64::from(distance)
+        };
+        Some(Piece::Gap(Gap { direction, offset, bytes, time: now, frame }))
+    }
+
+    /// A conversation joined in the middle begins where its first held bytes do; a direction that
+    /// showed none yet begins where the other one had received up to.
+    fn join(&mut self) -> bool {
+        let Some(waiting) = self.waiting.as_deref() else { return false };
+        let first = [0, 1].map(|d| waiting.held[d].front().map(|held| (held.seq, held.ack)));
+        let mut changed = false;
+        for d in 0..2 {
+            if self.ways[d].has(STARTED) {
+                continue;
+            }
+            let begin = match (first[d], first[1 - d]) {
+                (Some((seq, _)), _) => Some(seq),
+                (None, Some((_, ack))) => ack,
+                (None, None) => None,
+            };
+            if let Some(begin) = begin {
+                self.ways[d].start(begin);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Which direction misses bytes that will not come, and up to where.
+    fn lost(&self, long: bool) -> Option<(Direction, u32)> {
+        let waiting = self.waiting.as_deref()?;
+        let front = |d: usize| waiting.held[d].front();
+        let both = [Direction::ToServer, Direction::ToClient];
+        // The receiver has what the capture has not.
+        for direction in both {
+            let d = direction.index();
+            let way = &self.ways[d];
+            if let Some(held) = front(d).filter(|held| ahead(held.seq, way.next))
+                && way.has(ACKED)
+                && !ahead(held.seq, way.acked)
+            {
+                return Some((direction, held.seq));
+            }
+        }
+        // A held segment acknowledges what the capture has not.
+        for direction in both {
+            let d = direction.index();
+            let back = &self.ways[1 - d];
+            let blocked = front(d)
+                .filter(|held| !ahead(held.seq, self.ways[d].next))
+                .and_then(|held| held.ack)
+                .filter(|&ack| ahead(ack, back.next));
+            if let Some(ack) = blocked {
+                let to = match front(1 - d) {
+                    Some(other) if ahead(other.seq, back.next) && ahead(ack, other.seq) => other.seq,
+                    _ => ack,
+                };
+                return Some((direction.reverse(), to));
+            }
+        }
+        if !long {
+            return None;
+        }
+        both.into_iter().find_map(|direction| {
+            let held = front(direction.index())?;
+            (held.seq != self.ways[direction.index()].next).then_some((direction, held.seq))
+        })
+    }
+}
+
+impl Way {
+    /// Passes an in-order segment through.
+    #[inline]
+    fn pass<'a>(
+        &mut self,
+        direction: Direction,
+        packet: &Packet<'a>,
+        bytes: &'a [u8],
+        received: u64,
+    ) -> Pushed<'a> {
+        let (time, frame) = (packet.time, packet.frame);
+        let offset = self.offset;
+        self.interface = packet.interface;
+        self.newest = time;
+        self.advance(packet.payload_len);
+        let missing = u64::from(packet.payload_len) - bytes.len() as u64;
+        let cut = (missing > 0).then(|| Gap {
+            direction,
+            offset: offset + bytes.len() as u64,
+            bytes: missing,
+            time,
+            frame,
+        });
+        let chunk = Some(Chunk { direction, bytes, offset, time, frame, received });
+        Pushed { seen: Seen::New, chunk, cut }
+    }
+
+    /// What a segment is that brings nothing new; it began `behind` bytes before the next one.
+    fn seen_before(&self, packet: &Packet<'_>, behind: u32, len: u32) -> Seen {
+        if packet.interface != self.interface
+            && !packet.time.is_past(self.newest, limits::COPY_TIME)
+        {
+            Seen::Copy
+        } else if behind == 1 && len == 1 {
+            Seen::KeepAlive
+        } else {
+            Seen::Retransmission
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,1 +1,206 @@
 //! A bounded table of conversations.
+//!
+//! Reads [`FlowKey`]s, keeps one value a conversation. The hash is keyed anew in every run, so
+//! that nobody can choose addresses that collide; what is evicted depends on time alone.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::FlowKey;
+use crate::source::Timestamp;
+
+/// Conversations by key, at most as many as the table was made for.
+#[derive(Debug)]
+pub struct Table<T> {
+    index: HashTable<u32>,
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    /// Second chance: slots in the order in which they were last looked at for eviction.
+    clock: VecDeque<u32>,
+    hasher: RandomState,
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    key: FlowKey,
+    seen: Timestamp,
+    /// `seen` when the clock last passed.
+    noted: Timestamp,
+    value: Option<T>,
+}
+
+impl<T> Table<T> {
+    /// An empty table for at most `capacity` conversations.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            clock: VecDeque::new(),
+            hasher: RandomState::default(),
+            capacity,
+        }
+    }
+
+    /// How many conversations there are.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The place of a conversation, noting that it was seen at `now`.
+    #[inline]
+    pub fn find(&mut self, key: &FlowKey, now: Timestamp) -> Option<u32> {
+        let hash = hash(&self.hasher, key);
+        let slots = &mut self.slots;
+        let place = *self.index.find(hash, |&place| slots[place as usize].key == *key)?;
+        slots[place as usize].seen = now;
+        Some(place)
+    }
+
+    /// Adds a conversation that is not there yet. Where the table is full, the one that was silent
+    /// longest is taken out first and handed back.
+    pub fn insert(&mut self, key: FlowKey, now: Timestamp, value: T) -> (u32, Option<(FlowKey, T)>) {
+        let evicted = if self.index.len() >= self.capacity { self.evict() } else { None };
+        let slot = Slot { key, seen: now, noted: now, value: Some(value) };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.slots[place as usize] = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.clock.push_back(place);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let rehash = |&place: &u32| hash(hasher, &slots[place as usize].key);
+        self.index.insert_unique(hash(hasher, &key), place, rehash);
+        (place, evicted)
+    }
+
+    /// The conversation at `place`.
+    #[inline]
+    pub fn get_mut(&mut self, place: u32) -> Option<(&FlowKey, &mut T)> {
+        let slot = self.slots.get_mut(place as usize)?;
+        Some((&slot.key, slot.value.as_mut()?))
+    }
+
+    /// All conversations with their places and when they were last seen, in the order of their places.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &FlowKey, Timestamp, &mut T)> {
+        self.slots.iter_mut().enumerate().filter_map(|(place, slot)| {
+            Some((place as u32, &slot.key, slot.seen, slot.value.as_mut()?))
+        })
+    }
+
+    /// Takes the conversation at `place` out.
+    pub fn remove(&mut self, place: u32) -> Option<(FlowKey, T)> {
+        let slot = self.slots.get_mut(place as usize)?;
+        let value = slot.value.take()?;
+        let key = slot.key;
+        if let Ok(entry) =
+            self.index.find_entry(hash(&self.hasher, &key), |&candidate| candidate == place)
+        {
+            entry.remove();
+        }
+        // The clock still names the place; it is handed out again only when the clock has passed.
+        Some((key, value))
+    }
+
+    fn evict(&mut self) -> Option<(FlowKey, T)> {
+        while let Some(place) = self.clock.pop_front() {
+            let slot = &mut self.slots[place as usize];
+            if slot.value.is_none() {
+                self.free.push(place);
+            } else if slot.seen > slot.noted {
+                slot.noted = slot.seen;
+                self.clock.push_back(place);
+            } else {
+                let removed = self.remove(place);
+                self.free.push(place);
+                return removed;
+            }
+        }
+        None
+    }
+
+    /// Makes the places of removed conversations available again.
+    pub fn reclaim(&mut self) {
+        let (slots, free) = (&self.slots, &mut self.free);
+        self.clock.retain(|&place| {
+            let alive = slots[place as usize].value.is_some();
+            if !alive {
+                free.push(place);
+            }
+            alive
+        });
+    }
+}
+
+#[inline]
+fn hash(state: &RandomState, key: &FlowKey) -> u64 {
+    let [a, b] = key.words();
+    let mut hasher = state.build_hasher();
+    hasher.write_u64(a);
+    hasher.write_u64(b);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Transport;
+
+    fn key(n: u32) -> FlowKey {
+        FlowKey::V4 { addresses: [1, n], ports: [2, 3], transport: Transport::Tcp }
+    }
+
+    #[test]
+    fn the_longest_silent_conversation_makes_room() {
+        let mut table = Table::new(3);
+        for n in 0..3 {
+            assert!(table.insert(key(n), Timestamp(u64::from(n)), n).1.is_none());
+        }
+        assert!(table.find(&key(0), Timestamp(10)).is_some());
+        let (_, evicted) = table.insert(key(3), Timestamp(11), 3);
+        assert_eq!(evicted.map(|(_, value)| value), Some(1));
+        assert_eq!(table.len(), 3);
+        assert!(table.find(&key(0), Timestamp(12)).is_some());
+        assert!(table.find(&key(1), Timestamp(12)).is_none());
+    }
+
+    #[test]
+    fn removed_places_are_used_again() {
+        let mut table = Table::new(100);
+        for round in 0..50u32 {
+            let places: Vec<u32> =
+                (0..10).map(|n| table.insert(key(round * 10 + n), Timestamp(0), n).0).collect();
+            for place in places {
+                assert!(table.remove(place).is_some());
+                assert!(table.remove(place).is_none());
+            }
+            table.reclaim();
+        }
+        assert!(table.is_empty());
+        assert!(table.slots.len() <= 10);
+    }
+
+    #[test]
+    fn a_full_table_never_grows() {
+        let mut table = Table::new(16);
+        for n in 0..1000 {
+            table.insert(key(n), Timestamp(u64::from(n)), n);
+            assert!(table.len() <= 16);
+        }
+        assert!(table.slots.len() <= 17);
+    }
+}

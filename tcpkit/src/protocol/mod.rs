@@ -305,6 +305,9 @@ impl Message {
     pub const CUT: u8 = 4;
     /// A response that does not finish its request: more responses to the same request follow.
     pub const MORE: u8 = 8;
+    /// A request that may stay without a response where it succeeds (memcached's quiet commands);
+    /// given an id, it is dropped in silence when a later request is answered.
+    pub const QUIET: u8 = 16;
 
     /// A whole message with nothing special about it.
     pub fn new(role: Role, start: u64, end: u64, first: Mark, last: Mark) -> Self {

@@ -3,6 +3,8 @@
 //! Reads [`Message`]s of both directions in an order in which they can have happened, makes
 //! [`Exchange`]s with the times of both and a [`Confidence`].
 
+pub mod pairing;
+
 use crate::flow::Endpoints;
 use crate::protocol::{Mark, Protocol};
 use crate::source::Timestamp;
@@ -119,4 +121,20 @@ pub struct Unanswered<'a> {
     pub blocking: bool,
     /// Why.
     pub why: Silence,
+}
+
+/// Takes what pairing finds.
+pub trait Report {
+    /// A request and its response.
+    fn exchange(&mut self, exchange: &Exchange<'_>);
+    /// A request whose response never came.
+    fn unanswered(&mut self, unanswered: &Unanswered<'_>);
+    /// A message that nobody answers.
+    fn one_way(&mut self, message: &OneWay);
+    /// A response whose request is not known.
+    fn orphan(&mut self, endpoints: &Endpoints, protocol: &'static dyn Protocol);
+    /// A response that came after its request was reported unanswered.
+    fn late(&mut self, endpoints: &Endpoints, protocol: &'static dyn Protocol);
+    /// A request that no longer counts, since too many were waiting.
+    fn overflow(&mut self, endpoints: &Endpoints, protocol: &'static dyn Protocol);
 }

@@ -1,0 +1,782 @@
+//! The rules by which responses find their requests.
+//!
+//! Reads the messages of one conversation, reports [`Exchange`]s.
+//!
+//! While nothing was missed, the oldest waiting request is answered first and the pair is
+//! [`Confidence::Exact`]; where the protocol carries identifiers, they decide.
+//!
+//! After a gap nobody knows how many messages were in it. What is known is what each side had
+//! received when it sent: a client that waits for its answers before it asks again (most do, also
+//! those that pipeline in batches) sends the first request of a batch when all earlier ones are
+//! answered. So its answer begins at exactly the offset that the request acknowledged. Such a
+//! request is an *anchor*: requests before it that were still open are [`Confidence::Ambiguous`],
+//! pairs from it on are [`Confidence::Resynced`]. A client that was seen asking while answers were
+//! outstanding is not trusted so far; for it only a quiet moment is an anchor.
+
+use std::collections::VecDeque;
+
+use super::{Confidence, Exchange, OneWay, Report, Silence, Span, Unanswered};
+use crate::flow::{Direction, Endpoints};
+use crate::limits;
+use crate::protocol::{Mark, Message, Output, Pairing as Order, Phase, Protocol, Role, Text};
+use crate::source::Timestamp;
+use crate::wire::Transport;
+
+/// What every call needs to know of the conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Client and server.
+    pub endpoints: &'a Endpoints,
+    /// The protocol that they speak.
+    pub protocol: &'static dyn Protocol,
+    /// What carries it.
+    pub transport: Transport,
+    /// Whether a sink prints requests.
+    pub wants_text: bool,
+}
+
+impl Context<'_> {
+    fn by_id(&self) -> bool {
+        self.transport == Transport::Udp || self.protocol.pairing() == Order::ById
+    }
+}
+
+/// A request that waits for its response.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    first: Mark,
+    last: Mark,
+    size: u64,
+    /// Offset of the response stream up to which the client had received when it sent this.
+    received: u64,
+    id: u64,
+    /// Where its text is kept, counted from the first byte ever kept.
+    text: u32,
+    text_len: u32,
+    kept: u16,
+    command: u16,
+    replies: u16,
+    flags: u8,
+}
+
+/// Flags of [`Pending`], above those of [`Message`] that it keeps.
+const OPEN: u8 = 2;
+const BARRIER: u8 = 32;
+const REPORTED: u8 = 64;
+const HAS_ID: u8 = 128;
+
+/// A response whose head has come and whose end has not.
+#[derive(Debug)]
+struct OpenResponse {
+    pending: Pending,
+    text: Vec<u8>,
+    status_text: Vec<u8>,
+    head: Message,
+    wait: u64,
+    confidence: Confidence,
+    /// Its request goes on after it (more replies).
+    latency: u64,
+    early: bool,
+}
+
+/// A stream offset that may be unset, in eight bytes: conversations are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Offset(u64);
+
+impl Offset {
+    const NONE: Self = Self(u64::MAX);
+
+    fn get(self) -> Option<u64> {
+        (self != Self::NONE).then_some(self.0)
+    }
+
+    fn set(&mut self, offset: u64) {
+        self.0 = offset;
+    }
+}
+
+/// How many batches in order make a client trusted again.
+const TRUST: u8 = 3;
+
+/// The requests of one conversation that wait for their responses.
+#[derive(Debug)]
+pub struct Pairing {
+    pending: VecDeque<Pending>,
+    /// First bytes of waiting requests, oldest first.
+    texts: Vec<u8>,
+    /// How many bytes were dropped from the front of `texts`.
+    texts_base: u32,
+    open: Option<Box<OpenResponse>>,
+    /// Where the response stream became unclear, if it is.
+    unclear: Offset,
+    /// The offset at which the next response has to begin, after an anchor.
+    expected: Offset,
+    /// Offset after the last response that was attributed.
+    answered: u64,
+    /// When the last response ended.
+    last_response: Timestamp,
+    /// When anything was last heard.
+    heard: Timestamp,
+    confidence: Confidence,
+    /// Requests were lost since the last one.
+    barrier: bool,
+    /// How far the client is trusted to wait for answers before it asks again.
+    trust: u8,
+}
+
+impl Default for Pairing {
+    fn default() -> Self {
+        Self {
+            pending: VecDeque::new(),
+            texts: Vec::new(),
+            texts_base: 0,
+            open: None,
+            unclear: Offset::NONE,
+            expected: Offset::NONE,
+            answered: crate::flow::stream::ORIGIN,
+            last_response: Timestamp::default(),
+            heard: Timestamp::default(),
+            confidence: Confidence::Exact,
+            barrier: false,
+            trust: 1,
+        }
+    }
+}
+
+impl Pairing {
+    /// The conversation was joined in the middle: requests may be open that were never seen.
+    pub fn joined(&mut self) {
+        if self.confidence == Confidence::Exact && self.pending.is_empty() {
+            self.unclear.set(crate::flow::stream::ORIGIN - 1);
+        }
+        self.confidence = Confidence::Resynced;
+    }
+
+    /// Whether no request waits and no response is under way.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.open.is_none()
+    }
+
+    /// Requests that wait.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Takes the messages that a dissector made of `input`. `received` is the offset of the other
+    /// direction up to which the sender of the last segment had received.
+    #[inline]
+    pub fn messages(
+        &mut self,
+        context: &Context<'_>,
+        direction: Direction,
+        received: u64,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        for message in &output.messages {
+            match message.role {
+                Role::Request => self.request(context, message, received, input, output, report),
+                Role::Response => self.response(context, message, input, output, report),
+                Role::OneWay => self.one_way(context, direction, message, report),
+            }
+        }
+    }
+
+    fn one_way(
+        &mut self,
+        context: &Context<'_>,
+        direction: Direction,
+        message: &Message,
+        report: &mut impl Report,
+    ) {
+        if direction == Direction::ToClient && self.answered <= message.start {
+            self.answered = message.end;
+            if self.expected.get() == Some(message.start) {
+                self.expected.set(message.end);
+            }
+        }
+        if message.phase != Phase::End {
+            report.one_way(&OneWay {
+                endpoints: *context.endpoints,
+                direction,
+                protocol: context.protocol,
+                command: message.command,
+                span: span(message),
+            });
+        }
+    }
+
+    #[inline]
+    fn request(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        received: u64,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        if message.phase == Phase::End {
+            self.request_ends(message);
+            return;
+        }
+        if !context.by_id() {
+            self.note_batch(context, message, received, report);
+        }
+        if self.pending.len() >= limits::PENDING_REQUESTS {
+            self.drop_oldest(context, report);
+        }
+        let (text, kept) = self.keep(context, message, input, output);
+        let mut flags = message.flags & (Message::BLOCKING | Message::QUIET);
+        if message.phase == Phase::Head {
+            flags |= OPEN;
+        }
+        if std::mem::take(&mut self.barrier) && self.unclear.get().is_none() && !context.by_id() {
+            flags |= BARRIER;
+        }
+        if message.id.is_some() {
+            flags |= HAS_ID;
+        }
+        if self.pending.capacity() == 0 {
+            self.pending.reserve_exact(1);
+        }
+        self.pending.push_back(Pending {
+            first: message.first,
+            last: message.last,
+            size: message.end - message.start,
+            received,
+            id: message.id.unwrap_or_default(),
+            text,
+            text_len: message.text_len,
+            kept,
+            command: message.command,
+            replies: message.replies,
+            flags,
+        });
+    }
+
+    /// The body of the last request has ended.
+    fn request_ends(&mut self, message: &Message) {
+        let ended = |pending: &mut Pending, start: u64| {
+            pending.flags &= !OPEN;
+            pending.last = message.last;
+            pending.size = message.end.saturating_sub(start);
+        };
+        if let Some(pending) = self.pending.back_mut().filter(|pending| pending.flags & OPEN != 0) {
+            let start = message.start;
+            ended(pending, start);
+        } else if let Some(open) = &mut self.open
+            && open.pending.flags & OPEN != 0
+        {
+            ended(&mut open.pending, message.start);
+        }
+    }
+
+    /// Looks at where a request stands in its client's batches, and anchors on it where needed.
+    #[inline]
+    fn note_batch(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        received: u64,
+        report: &mut impl Report,
+    ) {
+        let new_batch = self.pending.back().is_none_or(|last| received > last.received);
+        let quiet = message.first.time.is_past(self.heard, limits::QUIET_TIME);
+        self.heard = message.last.time;
+        if !new_batch {
+            return;
+        }
+        let overlaps = !self.pending.is_empty();
+        if self.unclear.get().is_none() && !self.barrier && self.expected.get().is_none() {
+            let certain = !self.pending.iter().any(|pending| pending.flags & BARRIER != 0);
+            if !overlaps {
+                self.trust = (self.trust + 1).min(TRUST);
+            } else if certain && self.confidence == Confidence::Resynced && self.trust > 0 {
+                // The client was believed to wait, and did not: either it does not, or the pairs
+                // since the last gap are shifted.
+                self.trust = 0;
+                self.unclear.set(received);
+                return;
+            } else if certain {
+                self.trust = 0;
+            }
+        }
+        if self.barrier && self.unclear.get().is_none() && !overlaps {
+            self.barrier = false;
+            self.unclear.set(self.answered);
+        }
+        let barred = self.unclear.get().is_some()
+            || self.pending.iter().any(|pending| pending.flags & BARRIER != 0);
+        let since = self.unclear.get().unwrap_or(0);
+        if barred && received > since && (self.trust > 0 || quiet) {
+            self.anchor(context, received, report);
+        }
+    }
+
+    /// Everything before the request that comes now is answered, or will never be known.
+    fn anchor(&mut self, context: &Context<'_>, received: u64, report: &mut impl Report) {
+        self.give_up_waiting(context, report);
+        self.unclear = Offset::NONE;
+        self.barrier = false;
+        self.expected.set(received);
+        self.confidence = Confidence::Resynced;
+    }
+
+    /// All waiting requests are ambiguous.
+    fn give_up_waiting(&mut self, context: &Context<'_>, report: &mut impl Report) {
+        while let Some(pending) = self.pending.pop_front() {
+            self.ambiguous(context, &pending, report);
+        }
+        self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
+        self.texts.clear();
+    }
+
+    fn ambiguous(&self, context: &Context<'_>, pending: &Pending, report: &mut impl Report) {
+        if pending.flags & (REPORTED | Message::QUIET) != 0 {
+            return;
+        }
+        report.exchange(&Exchange {
+            endpoints: *context.endpoints,
+            protocol: context.protocol,
+            command: pending.command,
+            text: self.text(pending),
+            text_len: pending.text_len,
+            request: pending.span(),
+            response: None,
+            latency: None,
+            wait: 0,
+            status: 0,
+            status_text: &[],
+            hits: 0,
+            misses: 0,
+            error: false,
+            blocking: pending.flags & Message::BLOCKING != 0,
+            early: false,
+            cut: false,
+            confidence: Confidence::Ambiguous,
+        });
+    }
+
+    #[inline]
+    fn response(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        self.heard = message.last.time;
+        if message.phase == Phase::End {
+            self.response_ends(context, message, report);
+            return;
+        }
+        let Some((place, confidence)) = self.request_of(context, message, report) else {
+            report.orphan(context.endpoints, context.protocol);
+            return;
+        };
+        let Some(front) = self.pending.get_mut(place) else { return };
+        let more = message.has(Message::MORE) || front.replies > 1;
+        if more {
+            front.replies = front.replies.saturating_sub(1).max(1);
+        }
+        let pending = *front;
+        if more && pending.flags & Message::MORE != 0 {
+            // Not the first of several responses: its time was taken already.
+            self.finish_response(message);
+            return;
+        }
+        if more {
+            front.flags |= Message::MORE;
+        }
+        let answered_before = pending.flags & Message::MORE != 0;
+        if answered_before {
+            self.remove(place);
+            self.finish_response(message);
+            return;
+        }
+        self.pair(context, place, more, confidence, message, input, output, report);
+    }
+
+    /// Reports the pair, or keeps it until the response ends.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one call, inlined into its only caller")]
+    fn pair(
+        &mut self,
+        context: &Context<'_>,
+        place: usize,
+        more: bool,
+        confidence: Confidence,
+        message: &Message,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        let Some(&pending) = self.pending.get(place) else { return };
+        let early = pending.flags & OPEN != 0 || message.first.time < pending.last.time;
+        let latency = if early { 0 } else { message.first.time.since(pending.last.time) };
+        let behind = self.last_response.min(message.first.time);
+        let wait = behind.since(pending.last.time).min(latency);
+        if pending.flags & REPORTED != 0 {
+            report.late(context.endpoints, context.protocol);
+        } else if message.phase == Phase::Head {
+            let open = OpenResponse {
+                pending,
+                text: self.text(&pending).to_vec(),
+                status_text: bytes_of(message.text, input, output).to_vec(),
+                head: message.clone(),
+                wait,
+                confidence,
+                latency,
+                early,
+            };
+            self.end_open_response(context, report);
+            self.open = Some(Box::new(open));
+        } else {
+            report.exchange(&Exchange {
+                endpoints: *context.endpoints,
+                protocol: context.protocol,
+                command: pending.command,
+                text: self.text(&pending),
+                text_len: pending.text_len,
+                request: pending.span(),
+                response: Some(span(message)),
+                latency: Some(latency),
+                wait,
+                status: message.status,
+                status_text: bytes_of(message.text, input, output),
+                hits: message.hits,
+                misses: message.misses,
+                error: message.has(Message::ERROR),
+                blocking: pending.flags & Message::BLOCKING != 0,
+                early,
+                cut: message.has(Message::CUT),
+                confidence,
+            });
+        }
+        if !more {
+            self.remove(place);
+        }
+        self.finish_response(message);
+    }
+
+    fn finish_response(&mut self, message: &Message) {
+        self.last_response = self.last_response.max(message.last.time);
+        self.answered = self.answered.max(message.end);
+    }
+
+    /// Which waiting request a response answers, and how sure that is.
+    #[inline]
+    fn request_of(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        report: &mut impl Report,
+    ) -> Option<(usize, Confidence)> {
+        if context.by_id() {
+            let id = message.id?;
+            let place = self
+                .pending
+                .iter()
+                .position(|pending| pending.flags & HAS_ID != 0 && pending.id == id)?;
+            return Some((place, Confidence::Exact));
+        }
+        if let Some(id) = message.id {
+            self.skip_quiet(id);
+        }
+        let front = *self.pending.front()?;
+        if front.flags & BARRIER != 0 {
+            if self.unclear.get().is_none() {
+                self.unclear.set(self.answered);
+            }
+            if let Some(front) = self.pending.front_mut() {
+                front.flags &= !BARRIER;
+            }
+        }
+        if self.unclear.get().is_some() {
+            return None;
+        }
+        if let Some(expected) = self.expected.get() {
+            if message.start < expected {
+                return None;
+            }
+            if message.start > expected {
+                self.expected = Offset::NONE;
+                self.unclear.set(expected);
+                return None;
+            }
+            self.expected = Offset::NONE;
+        }
+        let _ = report;
+        Some((0, self.confidence))
+    }
+
+    /// Quiet requests before the one that is answered now have succeeded in silence.
+    fn skip_quiet(&mut self, id: u64) {
+        while let Some(front) = self.pending.front()
+            && front.flags & Message::QUIET != 0
+            && front.flags & HAS_ID != 0
+            && front.id != id
+            && self.pending.iter().any(|pending| pending.flags & HAS_ID != 0 && pending.id == id)
+        {
+            self.remove(0);
+        }
+    }
+
+    fn response_ends(&mut self, context: &Context<'_>, message: &Message, report: &mut impl Report) {
+        self.last_response = self.last_response.max(message.last.time);
+        self.answered = self.answered.max(message.end);
+        let Some(open) = &mut self.open else { return };
+        open.head.end = message.end;
+        open.head.last = message.last;
+        open.head.flags |= message.flags & (Message::CUT | Message::ERROR);
+        open.head.hits += message.hits;
+        open.head.misses += message.misses;
+        if message.status != 0 {
+            open.head.status = message.status;
+        }
+        self.end_open_response(context, report);
+    }
+
+    /// Reports the response that is under way as far as it was seen.
+    fn end_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
+        let Some(open) = self.open.take() else { return };
+        let OpenResponse { pending, text, status_text, head, wait, confidence, latency, early } =
+            &*open;
+        report.exchange(&Exchange {
+            endpoints: *context.endpoints,
+            protocol: context.protocol,
+            command: pending.command,
+            text,
+            text_len: pending.text_len,
+            request: pending.span(),
+            response: Some(span(head)),
+            latency: Some(*latency),
+            wait: *wait,
+            status: head.status,
+            status_text,
+            hits: head.hits,
+            misses: head.misses,
+            error: head.has(Message::ERROR),
+            blocking: pending.flags & Message::BLOCKING != 0,
+            early: *early,
+            cut: head.has(Message::CUT),
+            confidence: *confidence,
+        });
+    }
+
+    /// Bytes of one direction were never seen, outside of what the dissector steps over. `offset` is
+    /// where they began.
+    pub fn gap(
+        &mut self,
+        context: &Context<'_>,
+        direction: Direction,
+        offset: u64,
+        report: &mut impl Report,
+    ) {
+        self.confidence = Confidence::Resynced;
+        match direction {
+            Direction::ToServer => {
+                self.barrier = true;
+                if let Some(last) = self.pending.back_mut().filter(|last| last.flags & OPEN != 0) {
+                    last.flags &= !OPEN;
+                }
+            }
+            Direction::ToClient => {
+                self.cut_open_response(context, report);
+                self.expected = Offset::NONE;
+                self.unclear.set(self.unclear.get().map_or(offset, |since| since.max(offset)));
+            }
+        }
+    }
+
+    fn cut_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
+        if let Some(open) = &mut self.open {
+            open.head.flags |= Message::CUT;
+        }
+        self.end_open_response(context, report);
+    }
+
+    /// No response will come any more.
+    pub fn close(
+        &mut self,
+        context: &Context<'_>,
+        now: Timestamp,
+        why: Silence,
+        report: &mut impl Report,
+    ) {
+        self.cut_open_response(context, report);
+        let unclear = self.unclear.get().is_some();
+        while let Some(pending) = self.pending.pop_front() {
+            if pending.flags & Message::MORE != 0 {
+                continue;
+            }
+            if unclear || pending.flags & BARRIER != 0 {
+                self.ambiguous(context, &pending, report);
+            } else {
+                self.unanswered(context, &pending, now, why, report);
+            }
+        }
+        self.texts = Vec::new();
+    }
+
+    /// The capture has ended: requests that waited for at least `threshold` are reported, others
+    /// are still under way. Returns how many those are.
+    pub fn stop(
+        &mut self,
+        context: &Context<'_>,
+        now: Timestamp,
+        threshold: std::time::Duration,
+        report: &mut impl Report,
+    ) -> u64 {
+        let limit = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.pending.len();
+        self.pending.retain(|pending| {
+            now.since(pending.last.time) >= limit || pending.flags & (REPORTED | Message::MORE) != 0
+        });
+        let young = before - self.pending.len();
+        self.close(context, now, Silence::End, report);
+        young as u64
+    }
+
+    /// Reports requests that waited for longer than `timeout`. They keep their places, so that a
+    /// late response still finds its own.
+    pub fn time_out(
+        &mut self,
+        context: &Context<'_>,
+        now: Timestamp,
+        timeout: std::time::Duration,
+        report: &mut impl Report,
+    ) {
+        let mut place = 0;
+        while let Some(pending) = self.pending.get_mut(place) {
+            if !now.is_past(pending.last.time, timeout) {
+                break;
+            }
+            let before = *pending;
+            let settled = REPORTED | Message::MORE | OPEN;
+            if before.flags & settled == 0 && self.unclear.get().is_none() {
+                pending.flags |= REPORTED;
+                self.unanswered(context, &before, now, Silence::Timeout, report);
+            }
+            if context.by_id() {
+                self.remove(place);
+            } else {
+                place += 1;
+            }
+        }
+    }
+
+    fn unanswered(
+        &self,
+        context: &Context<'_>,
+        pending: &Pending,
+        now: Timestamp,
+        why: Silence,
+        report: &mut impl Report,
+    ) {
+        if pending.flags & (REPORTED | Message::QUIET) != 0 {
+            return;
+        }
+        report.unanswered(&Unanswered {
+            endpoints: *context.endpoints,
+            protocol: context.protocol,
+            command: pending.command,
+            text: self.text(pending),
+            text_len: pending.text_len,
+            request: pending.span(),
+            time: now,
+            blocking: pending.flags & Message::BLOCKING != 0,
+            why,
+        });
+    }
+
+    fn drop_oldest(&mut self, context: &Context<'_>, report: &mut impl Report) {
+        self.remove(0);
+        report.overflow(context.endpoints, context.protocol);
+        if !context.by_id() {
+            self.confidence = Confidence::Resynced;
+            if self.unclear.get().is_none() {
+                self.unclear.set(self.answered);
+            }
+        }
+    }
+
+    /// Takes a request out of the queue, and its text where it was the oldest.
+    #[inline]
+    fn remove(&mut self, place: usize) {
+        if place == 0 {
+            self.pending.pop_front();
+            if self.texts.is_empty() {
+                return;
+            }
+            match self.pending.front() {
+                None => {
+                    self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
+                    self.texts.clear();
+                }
+                Some(front) => {
+                    let done = front.text.wrapping_sub(self.texts_base) as usize;
+                    if done > 4096 && done > self.texts.len() / 2 {
+                        self.texts.drain(..done.min(self.texts.len()));
+                        self.texts_base = front.text;
+                    }
+                }
+            }
+        } else {
+            self.pending.remove(place);
+        }
+    }
+
+    /// Keeps the first bytes of a request for printing.
+    #[inline]
+    fn keep(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        input: &[u8],
+        output: &Output,
+    ) -> (u32, u16) {
+        let place = self.texts_base.wrapping_add(self.texts.len() as u32);
+        if !context.wants_text || self.texts.len() >= limits::KEPT_PER_CONVERSATION {
+            return (place, 0);
+        }
+        let bytes = bytes_of(message.text, input, output);
+        let bytes = bytes.get(..limits::KEPT_BYTES).unwrap_or(bytes);
+        if self.texts.capacity() == 0 {
+            self.texts.reserve_exact(bytes.len());
+        }
+        self.texts.extend_from_slice(bytes);
+        (place, bytes.len() as u16)
+    }
+
+    fn text(&self, pending: &Pending) -> &[u8] {
+        let start = pending.text.wrapping_sub(self.texts_base) as usize;
+        self.texts.get(start..start + usize::from(pending.kept)).unwrap_or_default()
+    }
+}
+
+impl Pending {
+    fn span(&self) -> Span {
+        Span { first: self.first, last: self.last, size: self.size }
+    }
+}
+
+fn span(message: &Message) -> Span {
+    Span {
+        first: message.first,
+        last: message.last,
+        size: message.end.saturating_sub(message.start),
+    }
+}
+
+fn bytes_of<'a>(text: Text, input: &'a [u8], output: &'a Output) -> &'a [u8] {
+    let range = |start: u32, len: u32| start as usize..start as usize + len as usize;
+    match text {
+        Text::None => &[],
+        Text::Input { start, len } => input.get(range(start, len)).unwrap_or_default(),
+        Text::Arena { start, len } => output.arena.get(range(start, len)).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,338 @@
+//! The stream's promises, checked against the conversation that was sent.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::{Addresses, Transport};
+
+/// A frame as the test's network carries it.
+#[derive(Clone, Debug)]
+struct Sent {
+    way: Direction,
+    seq: u32,
+    ack: u32,
+    flags: u8,
+    payload: Vec<u8>,
+    cut: usize,
+}
+
+fn packet(sent: &Sent, frame: u64) -> Packet<'_> {
+    Packet {
+        time: Timestamp(1_000_000_000 + frame * 1000),
+        frame,
+        interface: 0,
+        addresses: Addresses::V4 { source: 1, destination: 2 },
+        source_port: 1,
+        destination_port: 2,
+        transport: Transport::Tcp,
+        flags: sent.flags,
+        ip_id: None,
+        seq: sent.seq,
+        ack: sent.ack,
+        window: 1000,
+        payload: &sent.payload[..sent.payload.len() - sent.cut],
+        payload_len: sent.payload.len() as u32,
+    }
+}
+
+/// What came out, in order.
+#[derive(Debug, Default)]
+struct Told {
+    bytes: [Vec<u8>; 2],
+    gaps: [Vec<(u64, u64)>; 2],
+    ends: [bool; 2],
+    /// A chunk came out before what its sender had received.
+    acausal: bool,
+    held: bool,
+}
+
+fn play(frames: &[Sent]) -> Told {
+    let mut conversation = Conversation::default();
+    let mut told = Told::default();
+    let mut last = Timestamp(0);
+    for (number, sent) in frames.iter().enumerate() {
+        let packet = packet(sent, number as u64 + 1);
+        last = packet.time;
+        let pushed = conversation.push(sent.way, &packet);
+        if let Some(chunk) = pushed.chunk {
+            take(&mut told, Piece::Bytes(chunk));
+        }
+        if let Some(gap) = pushed.cut {
+            take(&mut told, Piece::Gap(gap));
+        }
+        while let Some(piece) = conversation.next(last) {
+            take(&mut told, piece);
+        }
+    }
+    told.held = conversation.is_waiting();
+    while let Some(piece) = conversation.flush(last) {
+        take(&mut told, piece);
+    }
+    told
+}
+
+fn take(told: &mut Told, piece: Piece<'_>) {
+    match piece {
+        Piece::Bytes(chunk) => {
+            let (d, e) = (chunk.direction.index(), chunk.direction.reverse().index());
+            assert_eq!(chunk.offset, ORIGIN + told.bytes[d].len() as u64, "offsets have no holes");
+            told.acausal |= chunk.received > ORIGIN + told.bytes[e].len() as u64;
+            told.bytes[d].extend_from_slice(chunk.bytes);
+        }
+        Piece::Gap(gap) => {
+            let d = gap.direction.index();
+            assert_eq!(gap.offset, ORIGIN + told.bytes[d].len() as u64);
+            told.gaps[d].push((gap.offset, gap.bytes));
+            told.bytes[d].resize(told.bytes[d].len() + gap.bytes as usize, b'?');
+        }
+        Piece::End(direction) => told.ends[direction.index()] = true,
+    }
+}
+
+/// A conversation in turns: each turn's bytes are sent in pieces after the other side's were received.
+fn conversation(turns: &[(bool, Vec<usize>)], isn: [u32; 2], close: bool) -> (Vec<Sent>, [Vec<u8>; 2]) {
+    let mut next = isn;
+    let mut bytes = [Vec::new(), Vec::new()];
+    let mut frames = Vec::new();
+    let mut send = |way: Direction, flags: u8, payload: Vec<u8>, next: &mut [u32; 2]| {
+        let (d, e) = (way.index(), way.reverse().index());
+        let ack = if flags & flag::ACK != 0 { next[e] } else { 0 };
+        let seq = next[d];
+        let virtual_bytes = u32::from(flags & (flag::SYN | flag::FIN) != 0);
+        next[d] = seq.wrapping_add(payload.len() as u32 + virtual_bytes);
+        frames.push(Sent { way, seq, ack, flags, payload, cut: 0 });
+    };
+    send(Direction::ToServer, flag::SYN, Vec::new(), &mut next);
+    send(Direction::ToClient, flag::SYN | flag::ACK, Vec::new(), &mut next);
+    send(Direction::ToServer, flag::ACK, Vec::new(), &mut next);
+    let mut value = 0u8;
+    for (server, pieces) in turns {
+        let way = if *server { Direction::ToClient } else { Direction::ToServer };
+        for &length in pieces {
+            let payload: Vec<u8> = (0..length)
+                .map(|_| {
+                    value = value.wrapping_mul(5).wrapping_add(17);
+                    value & 0x3f
+                })
+                .collect();
+            bytes[way.index()].extend_from_slice(&payload);
+            send(way, flag::ACK, payload, &mut next);
+        }
+    }
+    if close {
+        send(Direction::ToServer, flag::FIN | flag::ACK, Vec::new(), &mut next);
+        send(Direction::ToClient, flag::FIN | flag::ACK, Vec::new(), &mut next);
+        send(Direction::ToServer, flag::ACK, Vec::new(), &mut next);
+    }
+    (frames, bytes)
+}
+
+fn turns() -> impl Strategy<Value = Vec<(bool, Vec<usize>)>> {
+    prop::collection::vec((any::<bool>(), prop::collection::vec(1usize..40, 1..4)), 1..12)
+}
+
+/// Moves each frame back by fewer places than the reordering window, duplicates some.
+fn disturb(frames: &[Sent], moves: &[u8], doubles: &[bool]) -> Vec<Sent> {
+    let mut keyed: Vec<(usize, Sent)> = Vec::new();
+    for (index, frame) in frames.iter().enumerate() {
+        let shift = usize::from(moves[index % moves.len()] % 6);
+        keyed.push((index + shift, frame.clone()));
+        if doubles[index % doubles.len()] {
+            keyed.push((index + shift + 1, frame.clone()));
+        }
+    }
+    keyed.sort_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, frame)| frame).collect()
+}
+
+proptest! {
+    #[test]
+    fn in_order_bytes_come_out_as_sent_without_being_held(
+        turns in turns(), isn in any::<[u32; 2]>(), close in any::<bool>(),
+    ) {
+        let (frames, bytes) = conversation(&turns, isn, close);
+        let told = play(&frames);
+        prop_assert_eq!(&told.bytes, &bytes);
+        prop_assert!(told.gaps.iter().all(Vec::is_empty));
+        prop_assert!(!told.acausal && !told.held);
+        prop_assert_eq!(told.ends, [close; 2]);
+    }
+
+    #[test]
+    fn reordering_and_duplication_within_the_window_change_nothing(
+        turns in turns(), isn in any::<[u32; 2]>(),
+        moves in prop::collection::vec(any::<u8>(), 1..20),
+        doubles in prop::collection::vec(any::<bool>(), 1..20),
+    ) {
+        let (frames, bytes) = conversation(&turns, isn, true);
+        let told = play(&disturb(&frames, &moves, &doubles));
+        prop_assert_eq!(&told.bytes, &bytes);
+        prop_assert!(told.gaps.iter().all(Vec::is_empty), "{:?}", told.gaps);
+        prop_assert!(!told.acausal);
+        prop_assert_eq!(told.ends, [true; 2]);
+    }
+
+    #[test]
+    fn overlapping_segments_change_nothing(
+        turns in turns(), isn in any::<[u32; 2]>(),
+        again in prop::collection::vec((0usize..40, 1usize..80, 0usize..5), 1..8),
+    ) {
+        let (mut frames, bytes) = conversation(&turns, isn, false);
+        let base = |d: usize| isn[d].wrapping_add(1);
+        // Retransmissions that cut the same bytes otherwise, sent some frames later.
+        for (start, length, later) in again {
+            for way in [Direction::ToServer, Direction::ToClient] {
+                let all = &bytes[way.index()];
+                let start = start.min(all.len());
+                let end = (start + length).min(all.len());
+                let past = frames.iter().rposition(|frame| {
+                    frame.way == way && ahead(base(way.index()).wrapping_add(end as u32), frame.seq)
+                });
+                let Some(past) = past else { continue };
+                let ack = frames[past].ack;
+                let seq = base(way.index()).wrapping_add(start as u32);
+                let payload = all[start..end].to_vec();
+                let sent = Sent { way, seq, ack, flags: flag::ACK, payload, cut: 0 };
+                if start < end && frames[past].flags & flag::SYN == 0 {
+                    frames.insert((past + 1 + later).min(frames.len()), sent);
+                }
+            }
+        }
+        let told = play(&frames);
+        prop_assert_eq!(&told.bytes, &bytes);
+        prop_assert!(told.gaps.iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn what_is_lost_is_told_and_the_rest_is_in_place(
+        turns in turns(), isn in any::<[u32; 2]>(),
+        losses in prop::collection::vec(any::<bool>(), 8..60),
+    ) {
+        let (frames, bytes) = conversation(&turns, isn, true);
+        let kept: Vec<Sent> = frames
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index < 3 || !losses[index % losses.len()])
+            .map(|(_, frame)| frame.clone())
+            .collect();
+        let told = play(&kept);
+        prop_assert!(!told.acausal);
+        for d in 0..2 {
+            // Whatever came out stands where it was sent, and only gaps differ.
+            prop_assert!(told.bytes[d].len() <= bytes[d].len());
+            for (index, (&got, &want)) in told.bytes[d].iter().zip(&bytes[d]).enumerate() {
+                prop_assert!(got == want || got == b'?', "{index}");
+            }
+            let survived: usize = kept
+                .iter().filter(|frame| frame.way.index() == d).map(|frame| frame.payload.len()).sum();
+            let missing: u64 = told.gaps[d].iter().map(|gap| gap.1).sum();
+            prop_assert_eq!(told.bytes[d].len() as u64 - missing, survived as u64);
+        }
+    }
+
+    #[test]
+    fn cut_segments_leave_gaps_of_known_length(
+        turns in turns(), isn in any::<[u32; 2]>(), snap in 1usize..30,
+    ) {
+        let (mut frames, bytes) = conversation(&turns, isn, false);
+        for frame in &mut frames {
+            frame.cut = frame.payload.len().saturating_sub(snap);
+        }
+        let told = play(&frames);
+        prop_assert_eq!(told.bytes.clone().map(|all| all.len()), bytes.clone().map(|all| all.len()));
+        prop_assert!(!told.held);
+    }
+
+    #[test]
+    fn arbitrary_segments_neither_panic_nor_pile_up(
+        segments in prop::collection::vec(
+            (any::<bool>(), any::<u32>(), any::<u32>(), any::<u8>(), 0usize..50, 0usize..50), 1..200),
+    ) {
+        let frames: Vec<Sent> = segments
+            .into_iter()
+            .map(|(server, seq, ack, flags, length, cut)| Sent {
+                way: if server { Direction::ToClient } else { Direction::ToServer },
+                // Near each other, so that they interact.
+                seq: seq % 300,
+                ack: ack % 300,
+                flags,
+                payload: vec![b'x'; length],
+                cut: cut.min(length),
+            })
+            .collect();
+        let mut conversation = Conversation::default();
+        for (number, sent) in frames.iter().enumerate() {
+            let packet = packet(sent, number as u64);
+            conversation.push(sent.way, &packet);
+            let mut turns = 0;
+            while conversation.next(packet.time).is_some() {
+                turns += 1;
+                prop_assert!(turns < 10_000);
+            }
+            prop_assert!(conversation.held_bytes() <= 50 * frames.len());
+        }
+        let mut turns = 0;
+        while conversation.flush(Timestamp(u64::MAX)).is_some() {
+            turns += 1;
+            prop_assert!(turns < 10_000);
+        }
+        prop_assert!(!conversation.is_waiting());
+    }
+}
+
+#[test]
+fn a_response_to_a_lost_request_waits_until_the_loss_is_certain() {
+    let (frames, _) = conversation(&[(false, vec![10]), (true, vec![5])], [100, 200], false);
+    let mut kept = frames.clone();
+    kept.remove(3);
+    let told = play(&kept);
+    assert_eq!(told.gaps[0], [(ORIGIN, 10)]);
+    assert_eq!(told.bytes[1].len(), 5);
+    assert!(told.held, "the loss is told only once the window has passed");
+}
+
+#[test]
+fn a_keepalive_and_a_retransmission_are_told_apart() {
+    let (frames, _) = conversation(&[(false, vec![10])], [100, 200], false);
+    let mut conversation = Conversation::default();
+    for (number, sent) in frames.iter().enumerate() {
+        conversation.push(sent.way, &packet(sent, number as u64));
+    }
+    let seen = |conversation: &mut Conversation, seq: u32, payload: &[u8], interface: u32| {
+        let sent = Sent {
+            way: Direction::ToServer, seq, ack: 201, flags: flag::ACK, payload: payload.to_vec(), cut: 0,
+        };
+        let packet = Packet { interface, ..packet(&sent, 9) };
+        conversation.push(sent.way, &packet).seen
+    };
+    assert_eq!(seen(&mut conversation, 110, b"x", 0), Seen::KeepAlive);
+    assert_eq!(seen(&mut conversation, 101, b"0123456789", 0), Seen::Retransmission);
+    assert_eq!(seen(&mut conversation, 101, b"0123456789", 7), Seen::Copy);
+}
+
+#[test]
+fn a_new_syn_on_the_same_addresses_is_a_new_conversation() {
+    let (frames, _) = conversation(&[(false, vec![10])], [100, 200], true);
+    let mut conversation = Conversation::default();
+    for (number, sent) in frames.iter().enumerate() {
+        let packet = packet(sent, number as u64);
+        assert!(!conversation.is_replaced_by(sent.way, &packet));
+        conversation.push(sent.way, &packet);
+        while conversation.next(packet.time).is_some() {}
+    }
+    assert!(conversation.is_closed() && conversation.is_whole());
+    let again = Sent { seq: 5000, ..frames[0].clone() };
+    assert!(conversation.is_replaced_by(Direction::ToServer, &packet(&again, 99)));
+}
+
+#[test]
+fn a_reset_ends_both_directions_after_what_is_held() {
+    let (mut frames, bytes) = conversation(&[(false, vec![10, 10]), (true, vec![3])], [1, 2], false);
+    frames.swap(3, 4);
+    let last = frames.len();
+    let reset = Sent { flags: flag::RST | flag::ACK, payload: Vec::new(), ..frames[last - 1].clone() };
+    frames.push(reset);
+    let told = play(&frames);
+    assert_eq!(told.bytes, bytes);
+    assert_eq!(told.ends, [true; 2]);
+}

@@ -1,0 +1,637 @@
+//! What is said in one conversation: from bytes in order to exchanges.
+//!
+//! Reads the pieces of a conversation's streams, or its datagrams; drives the dissector and the
+//! pairing. A message that lies whole in a segment is parsed where it is; a partial one is kept.
+
+use super::outlet::Outlet;
+use super::select::Kind;
+use crate::event;
+use crate::exchange::Silence;
+use crate::exchange::pairing::{Context, Pairing};
+use crate::flow::stream::{Chunk, Gap};
+use crate::flow::{Direction, Endpoints};
+use crate::limits;
+use crate::protocol::{
+    self, Dissector, Input, Mark, Output, Parsed, Probe, Protocol, Resync, Verdict, opaque,
+};
+use crate::source::Timestamp;
+use crate::wire::Transport;
+
+/// Segments that are looked at for a protocol before a conversation counts as unrecognised.
+const TRIES: u8 = 8;
+/// Bytes that are kept of a direction whose protocol is not known yet.
+const UNDECIDED_BYTES: usize = 4096;
+/// Places of broken grammar after which a conversation that never made sense is left alone.
+const MALFORMED: u8 = 4;
+
+/// What a worker lends to the conversation at hand.
+pub struct Lent<'a> {
+    /// Where finds go.
+    pub outlet: &'a mut Outlet,
+    /// Scratch space for messages.
+    pub output: &'a mut Output,
+    /// Client and server.
+    pub endpoints: Endpoints,
+    /// What carries the conversation.
+    pub transport: Transport,
+}
+
+enum State {
+    /// The protocol is not decided.
+    Undecided { tries: u8 },
+    /// This protocol.
+    Speaking { protocol: &'static dyn Protocol, dissector: Box<dyn Dissector>, sense: Sense },
+    /// Nothing more to read.
+    Silent,
+}
+
+/// How much sense a conversation made so far.
+#[derive(Clone, Copy, Default)]
+struct Sense {
+    made: bool,
+    malformed: u8,
+}
+
+/// Bytes that a dissector left, or that were kept until the protocol is known.
+#[derive(Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    first: Mark,
+}
+
+/// How one direction is parsed.
+#[derive(Default)]
+struct Parse {
+    skip: u64,
+    tail: Option<Box<Tail>>,
+    /// The next message has to be found again.
+    lost: bool,
+    /// Its tail waits for the other direction.
+    blocked: bool,
+}
+
+/// What is said in one conversation.
+pub struct Talk {
+    kind: Kind,
+    state: State,
+    parse: [Parse; 2],
+    pairing: Pairing,
+}
+
+/// What the first bytes decided.
+enum Decision {
+    Speak(&'static dyn Protocol, Option<Direction>),
+    Opaque(&'static str),
+    Wait,
+    No,
+}
+
+/// A run of bytes of one direction and when they were seen.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    bytes: &'a [u8],
+    old: usize,
+    offset: u64,
+    first: Mark,
+    last: Mark,
+    received: u64,
+    datagram: bool,
+    /// The dissector is called even if there are no bytes: what it asked to skip has ended.
+    resumed: bool,
+}
+
+impl Talk {
+    /// A conversation taken for `kind`.
+    pub fn new(kind: Kind) -> Self {
+        let state = match kind {
+            Kind::Raw => State::Silent,
+            _ => State::Undecided { tries: 0 },
+        };
+        Self { kind, state, parse: Default::default(), pairing: Pairing::default() }
+    }
+
+    /// The conversation was not seen from its beginning.
+    pub fn join(&mut self) {
+        self.pairing.joined();
+        for parse in &mut self.parse {
+            parse.lost = true;
+        }
+    }
+
+    /// Whether nothing is waiting for anything.
+    pub fn is_idle(&self) -> bool {
+        self.pairing.is_idle()
+    }
+
+    /// Requests that wait for their responses.
+    pub fn waiting(&self) -> usize {
+        self.pairing.waiting()
+    }
+
+    /// The next bytes of a direction. True if the sides were taken the wrong way round: then
+    /// nothing was done, and the caller turns them and comes again.
+    #[inline]
+    pub fn bytes(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) -> bool {
+        let mark = Mark { time: chunk.time, frame: chunk.frame };
+        let mut run = Run {
+            bytes: chunk.bytes,
+            old: 0,
+            offset: chunk.offset,
+            first: mark,
+            last: mark,
+            received: chunk.received,
+            datagram: false,
+            resumed: false,
+        };
+        let parse = &mut self.parse[direction.index()];
+        if parse.skip > 0 {
+            let skipped = parse.skip.min(run.bytes.len() as u64);
+            parse.skip -= skipped;
+            if parse.skip > 0 {
+                return false;
+            }
+            run.bytes = &run.bytes[skipped as usize..];
+            run.offset += skipped;
+            run.resumed = true;
+        }
+        match self.state {
+            State::Speaking { .. } => {
+                self.speak(direction, run, lent);
+                false
+            }
+            State::Undecided { .. } => self.undecided(direction, run, lent),
+            State::Silent => false,
+        }
+    }
+
+    /// One datagram. True as for [`Talk::bytes`].
+    pub fn datagram(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) -> bool {
+        let mark = Mark { time: chunk.time, frame: chunk.frame };
+        let run = Run {
+            bytes: chunk.bytes,
+            old: 0,
+            offset: chunk.offset,
+            first: mark,
+            last: mark,
+            received: 0,
+            datagram: true,
+            resumed: false,
+        };
+        match self.state {
+            State::Speaking { .. } => {
+                self.parse[direction.index()].lost = false;
+                self.run(direction, run, lent);
+                self.parse[direction.index()].skip = 0;
+                false
+            }
+            State::Undecided { .. } => self.undecided(direction, run, lent),
+            State::Silent => false,
+        }
+    }
+
+    /// Bytes with what an earlier segment left in front of them.
+    fn speak(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) {
+        let d = direction.index();
+        let pending = self.parse[d].tail.as_ref().is_some_and(|tail| !tail.bytes.is_empty());
+        if !pending {
+            let consumed = self.run(direction, run, lent);
+            self.leave(direction, run.bytes.get(consumed..).unwrap_or_default(), run.last, None, lent);
+        } else if let Some(mut tail) = self.parse[d].tail.take() {
+            let old = tail.bytes.len();
+            tail.bytes.extend_from_slice(run.bytes);
+            let whole = Run {
+                bytes: &tail.bytes,
+                old,
+                offset: run.offset - old as u64,
+                first: tail.first,
+                ..run
+            };
+            let consumed = self.run(direction, whole, lent);
+            let first = if consumed < old { tail.first } else { run.last };
+            tail.bytes.drain(..consumed.min(tail.bytes.len()));
+            tail.first = first;
+            self.leave(direction, &[], first, Some(tail), lent);
+        }
+        self.unblock(direction.reverse(), run, lent);
+    }
+
+    /// Shows bytes again that waited for the other direction.
+    fn unblock(&mut self, direction: Direction, cause: Run<'_>, lent: &mut Lent<'_>) {
+        let d = direction.index();
+        if !self.parse[d].blocked {
+            return;
+        }
+        let State::Speaking { dissector, .. } = &self.state else { return };
+        if dissector.blocked(direction) {
+            return;
+        }
+        self.parse[d].blocked = false;
+        let Some(tail) = self.parse[d].tail.take() else { return };
+        let run = Run {
+            bytes: &tail.bytes,
+            old: tail.bytes.len(),
+            offset: cause.received.saturating_sub(tail.bytes.len() as u64),
+            first: tail.first,
+            last: tail.first,
+            received: cause.offset,
+            datagram: false,
+            resumed: false,
+        };
+        let consumed = self.run(direction, run, lent);
+        let left = tail.bytes.get(consumed..).unwrap_or_default();
+        self.leave(direction, left, tail.first, None, lent);
+    }
+
+    /// Keeps what was not consumed.
+    fn leave(
+        &mut self,
+        direction: Direction,
+        left: &[u8],
+        first: Mark,
+        tail: Option<Box<Tail>>,
+        lent: &mut Lent<'_>,
+    ) {
+        let parse = &mut self.parse[direction.index()];
+        let State::Speaking { dissector, .. } = &self.state else {
+            parse.tail = None;
+            return;
+        };
+        match tail {
+            Some(mut tail) if left.is_empty() => {
+                if tail.bytes.is_empty() && tail.bytes.capacity() > 16 << 10 {
+                    tail.bytes = Vec::new();
+                }
+                parse.tail = Some(tail);
+            }
+            _ if left.is_empty() => return,
+            _ => {
+                let tail = parse.tail.get_or_insert_default();
+                tail.bytes.clear();
+                tail.bytes.extend_from_slice(left);
+                tail.first = first;
+            }
+        }
+        parse.blocked = dissector.blocked(direction);
+        let length = parse.tail.as_ref().map_or(0, |tail| tail.bytes.len());
+        if length > limits::TAIL_BYTES {
+            parse.tail = None;
+            self.broken(direction, "a message part within the size that is followed", first, lent);
+        }
+    }
+
+    /// Shows a run of bytes to the dissector until it makes no more of it; returns how many are
+    /// done with.
+    #[inline]
+    fn run(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) -> usize {
+        let d = direction.index();
+        let mut at = 0;
+        let mut resumed = run.resumed;
+        while at < run.bytes.len() || resumed {
+            let State::Speaking { protocol, dissector, sense } = &mut self.state else {
+                return run.bytes.len();
+            };
+            let old = run.old.saturating_sub(at);
+            let input = Input {
+                bytes: &run.bytes[at..],
+                offset: run.offset + at as u64,
+                old,
+                first: if old > 0 { run.first } else { run.last },
+                last: run.last,
+                datagram: run.datagram,
+            };
+            let parse = &mut self.parse[d];
+            if parse.lost {
+                match dissector.resync(direction, &input) {
+                    Resync::Found(0) => parse.lost = false,
+                    Resync::Found(index) => {
+                        parse.lost = false;
+                        at += index.min(input.bytes.len());
+                        continue;
+                    }
+                    Resync::Nowhere { keep } => {
+                        return run.bytes.len() - keep.min(input.bytes.len()).min(UNDECIDED_BYTES);
+                    }
+                }
+            }
+            resumed = false;
+            lent.output.clear();
+            let Parsed { consumed, skip, verdict } =
+                dissector.parse(direction, &input, lent.output);
+            sense.made |= !lent.output.messages.is_empty();
+            let context = Context {
+                endpoints: &lent.endpoints,
+                protocol: *protocol,
+                transport: lent.transport,
+                wants_text: lent.output.wants_text,
+            };
+            if !lent.output.messages.is_empty() {
+                let (output, outlet) = (&*lent.output, &mut *lent.outlet);
+                self.pairing.messages(&context, direction, run.received, input.bytes, output, outlet);
+            }
+            at += consumed.min(input.bytes.len());
+            if skip > 0 {
+                let here = skip.min((run.bytes.len() - at) as u64);
+                at += here as usize;
+                parse.skip = skip - here;
+                resumed = parse.skip == 0;
+            }
+            match verdict {
+                Verdict::Continue if consumed == 0 && skip == 0 => return at,
+                Verdict::Continue => {}
+                Verdict::Malformed(reason) => {
+                    self.broken(direction, reason, run.last, lent);
+                    return run.bytes.len();
+                }
+                Verdict::Opaque(what) => {
+                    self.silence(what, run.last.time, lent);
+                    return run.bytes.len();
+                }
+            }
+        }
+        at
+    }
+
+    /// The bytes at hand broke the grammar.
+    #[cold]
+    fn broken(
+        &mut self,
+        direction: Direction,
+        reason: &'static str,
+        mark: Mark,
+        lent: &mut Lent<'_>,
+    ) {
+        let State::Speaking { protocol, sense, .. } = &mut self.state else { return };
+        sense.malformed = sense.malformed.saturating_add(1);
+        let hopeless = !sense.made && sense.malformed >= MALFORMED;
+        lent.outlet.malformed(&event::Malformed {
+            endpoints: lent.endpoints,
+            direction,
+            time: mark.time,
+            frame: mark.frame,
+            protocol: protocol.name(),
+            reason,
+        });
+        if lent.transport == Transport::Tcp {
+            self.parse[direction.index()].lost = true;
+            let context = Context {
+                endpoints: &lent.endpoints,
+                protocol: *protocol,
+                transport: lent.transport,
+                wants_text: lent.output.wants_text,
+            };
+            self.pairing.gap(&context, direction, 0, lent.outlet);
+        }
+        if hopeless {
+            lent.outlet.stats.account.unrecognised += 1;
+            self.state = State::Silent;
+        }
+    }
+
+    /// The conversation cannot be read from here on.
+    #[cold]
+    fn silence(&mut self, what: &'static str, now: Timestamp, lent: &mut Lent<'_>) {
+        self.close_pairing(now, Silence::Closed, lent);
+        self.state = State::Silent;
+        self.parse = Default::default();
+        lent.outlet.opaque(lent.endpoints.server.port(), what);
+    }
+
+    /// Bytes of a direction were never seen.
+    #[cold]
+    pub fn gap(&mut self, direction: Direction, gap: &Gap, lent: &mut Lent<'_>) {
+        lent.outlet.gap(&event::Gap {
+            endpoints: lent.endpoints,
+            direction,
+            time: gap.time,
+            bytes: gap.bytes,
+        });
+        let d = direction.index();
+        let mark = Mark { time: gap.time, frame: gap.frame };
+        let parse = &mut self.parse[d];
+        let mut missing = gap.bytes;
+        if parse.skip > 0 && gap.bytes > 0 {
+            let skipped = parse.skip.min(missing);
+            parse.skip -= skipped;
+            missing -= skipped;
+            if parse.skip == 0 {
+                let run = Run {
+                    bytes: &[],
+                    old: 0,
+                    offset: gap.offset + skipped,
+                    first: mark,
+                    last: mark,
+                    received: 0,
+                    datagram: false,
+                    resumed: true,
+                };
+                self.run(direction, run, lent);
+            }
+            if missing == 0 {
+                return;
+            }
+        }
+        let parse = &mut self.parse[d];
+        parse.skip = 0;
+        parse.lost = true;
+        parse.tail = None;
+        parse.blocked = false;
+        if let State::Speaking { protocol, dissector, .. } = &mut self.state {
+            lent.output.clear();
+            dissector.gap(direction, lent.output);
+            let context = Context {
+                endpoints: &lent.endpoints,
+                protocol: *protocol,
+                transport: lent.transport,
+                wants_text: lent.output.wants_text,
+            };
+            let (output, outlet) = (&*lent.output, &mut *lent.outlet);
+            self.pairing.messages(&context, direction, 0, &[], output, outlet);
+            self.pairing.gap(&context, direction, gap.offset, outlet);
+        } else {
+            self.pairing.joined();
+        }
+    }
+
+    /// A direction has ended at `offset`.
+    pub fn end(&mut self, direction: Direction, offset: u64, mark: Mark, lent: &mut Lent<'_>) {
+        if let State::Speaking { protocol, dissector, .. } = &mut self.state {
+            lent.output.clear();
+            dissector.close(direction, offset, mark, lent.output);
+            let context = Context {
+                endpoints: &lent.endpoints,
+                protocol: *protocol,
+                transport: lent.transport,
+                wants_text: lent.output.wants_text,
+            };
+            let (output, outlet) = (&*lent.output, &mut *lent.outlet);
+            self.pairing.messages(&context, direction, 0, &[], output, outlet);
+        }
+        if direction == Direction::ToClient {
+            self.close_pairing(mark.time, Silence::Closed, lent);
+        }
+    }
+
+    /// No response will come any more.
+    pub fn close_pairing(&mut self, now: Timestamp, why: Silence, lent: &mut Lent<'_>) {
+        let State::Speaking { protocol, .. } = &self.state else { return };
+        let context = Context {
+            endpoints: &lent.endpoints,
+            protocol: *protocol,
+            transport: lent.transport,
+            wants_text: lent.output.wants_text,
+        };
+        self.pairing.close(&context, now, why, lent.outlet);
+    }
+
+    /// Reports requests that waited for longer than `timeout`.
+    pub fn time_out(&mut self, now: Timestamp, timeout: std::time::Duration, lent: &mut Lent<'_>) {
+        let State::Speaking { protocol, .. } = &self.state else { return };
+        let context = Context {
+            endpoints: &lent.endpoints,
+            protocol: *protocol,
+            transport: lent.transport,
+            wants_text: lent.output.wants_text,
+        };
+        self.pairing.time_out(&context, now, timeout, lent.outlet);
+    }
+
+    /// The capture has ended. Requests that waited for less than `threshold` are only counted.
+    pub fn stop(
+        &mut self,
+        now: Timestamp,
+        threshold: std::time::Duration,
+        lent: &mut Lent<'_>,
+    ) {
+        let State::Speaking { protocol, .. } = &self.state else { return };
+        let context = Context {
+            endpoints: &lent.endpoints,
+            protocol: *protocol,
+            transport: lent.transport,
+            wants_text: lent.output.wants_text,
+        };
+        let young = self.pairing.stop(&context, now, threshold, lent.outlet);
+        lent.outlet.stats.account.in_flight += young;
+    }
+
+    /// Client and server are the other way round.
+    pub fn turn(&mut self) {
+        self.parse.swap(0, 1);
+    }
+
+    /// A new conversation of the same kind.
+    pub fn anew(&self) -> Self {
+        Self::new(self.kind)
+    }
+
+    /// Looks at the first bytes for a protocol.
+    #[cold]
+    #[inline(never)]
+    fn undecided(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) -> bool {
+        let State::Undecided { tries } = self.state else { return false };
+        let d = direction.index();
+        if run.bytes.is_empty() {
+            return false;
+        }
+        let before = if run.datagram { None } else { self.parse[d].tail.take() };
+        let (old, first) =
+            before.as_ref().map_or((0, run.first), |tail| (tail.bytes.len(), tail.first));
+        let joined: Vec<u8>;
+        let bytes = match before {
+            Some(tail) if !tail.bytes.is_empty() => {
+                joined = [&tail.bytes[..], run.bytes].concat();
+                &joined[..]
+            }
+            _ => run.bytes,
+        };
+        let server = lent.endpoints.server.port();
+        match decide(self.kind, lent.transport, server, bytes) {
+            Decision::Speak(_, Some(right)) if right != direction => {
+                self.parse[d].tail =
+                    (old > 0).then(|| Box::new(Tail { bytes: bytes[..old].to_vec(), first }));
+                return true;
+            }
+            Decision::Speak(protocol, _) => {
+                let dissector = protocol.dissector(lent.transport);
+                self.state = State::Speaking { protocol, dissector, sense: Sense::default() };
+                let whole = Run { bytes, old, offset: run.offset - old as u64, first, ..run };
+                if run.datagram {
+                    self.parse[d].lost = false;
+                    self.run(direction, whole, lent);
+                    self.parse[d].skip = 0;
+                } else {
+                    self.begin(direction, run, lent);
+                    let consumed = self.run(direction, whole, lent);
+                    let first = if consumed < old { first } else { run.last };
+                    let left = bytes.get(consumed..).unwrap_or_default();
+                    self.leave(direction, left, first, None, lent);
+                }
+            }
+            Decision::Opaque(what) => self.silence(what, run.last.time, lent),
+            Decision::Wait if bytes.len() <= UNDECIDED_BYTES && !run.datagram => {
+                self.parse[d].tail = Some(Box::new(Tail { bytes: bytes.to_vec(), first }));
+            }
+            Decision::Wait | Decision::No => {
+                self.pairing.joined();
+                self.parse[d].lost = true;
+                if tries + 1 >= TRIES {
+                    lent.outlet.stats.account.unrecognised += 1;
+                    self.state = State::Silent;
+                    self.parse = Default::default();
+                } else {
+                    self.state = State::Undecided { tries: tries + 1 };
+                }
+            }
+        }
+        false
+    }
+
+    /// The protocol is known: what the other direction kept is shown first, since it came first.
+    fn begin(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) {
+        let other = direction.reverse();
+        let Some(tail) = self.parse[other.index()].tail.take() else { return };
+        let kept = Run {
+            bytes: &tail.bytes,
+            old: 0,
+            offset: run.received.saturating_sub(tail.bytes.len() as u64),
+            first: tail.first,
+            last: tail.first,
+            received: run.offset,
+            datagram: false,
+            resumed: false,
+        };
+        let consumed = self.run(other, kept, lent);
+        let left = tail.bytes.get(consumed..).unwrap_or_default();
+        self.leave(other, left, tail.first, None, lent);
+    }
+}
+
+/// What the first bytes of one direction say.
+fn decide(kind: Kind, transport: Transport, server: u16, bytes: &[u8]) -> Decision {
+    if transport == Transport::Tcp {
+        match opaque::recognise(bytes) {
+            opaque::Recognised::Yes(what) => return Decision::Opaque(what),
+            opaque::Recognised::More if bytes.len() < 6 => return Decision::Wait,
+            _ => {}
+        }
+    }
+    let (candidates, preferred): (&[&'static dyn Protocol], _) = match &kind {
+        Kind::Raw => return Decision::No,
+        Kind::Forced(protocol) => return Decision::Speak(*protocol, None),
+        Kind::Speaking(protocol) => (std::slice::from_ref(protocol), None),
+        Kind::Auto => (protocol::PROTOCOLS, protocol::by_port(transport, server)),
+    };
+    let mut more = false;
+    for &candidate in candidates.iter().filter(|one| one.transports().contains(&transport)) {
+        match candidate.probe(transport, bytes) {
+            Probe::Request => return Decision::Speak(candidate, Some(Direction::ToServer)),
+            Probe::Response => return Decision::Speak(candidate, Some(Direction::ToClient)),
+            Probe::More => more = true,
+            Probe::No => {}
+        }
+    }
+    match preferred {
+        Some(protocol) => Decision::Speak(protocol, None),
+        None if more => Decision::Wait,
+        None => Decision::No,
+    }
+}
