@@ -1,0 +1,200 @@
+//! Conversations made frame by frame, and a sink that remembers what came out.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tcpkit::event::Event;
+use tcpkit::exchange::Confidence;
+use tcpkit::pipeline::outlet::Outlet;
+use tcpkit::pipeline::select::{Kind, Selector};
+use tcpkit::pipeline::worker::{Settings, Worker};
+use tcpkit::sink::stats::{Rules, Stats};
+use tcpkit::sink::{Needs, Sink};
+use tcpkit::source::{Frame, LinkType, Timestamp};
+
+pub const FIN: u8 = 1;
+pub const SYN: u8 = 2;
+pub const PSH: u8 = 8;
+pub const ACK: u8 = 16;
+
+/// A frame with the time that it was sent at.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub bytes: Vec<u8>,
+    pub time: u64,
+}
+
+/// An Ethernet frame with IPv4 and TCP, by RFC 791 and RFC 9293; checksums are left 0, as
+/// offloading leaves them in captures.
+pub fn tcp(from: ([u8; 4], u16), to: ([u8; 4], u16), seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let total = (40 + payload.len()) as u16;
+    frame.extend([0x45, 0]);
+    frame.extend(total.to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, 6, 0, 0]);
+    frame.extend(from.0);
+    frame.extend(to.0);
+    frame.extend(from.1.to_be_bytes());
+    frame.extend(to.1.to_be_bytes());
+    frame.extend(seq.to_be_bytes());
+    frame.extend(ack.to_be_bytes());
+    frame.extend([0x50, flags]);
+    frame.extend(1000u16.to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// One TCP conversation that is written turn by turn.
+pub struct Script {
+    pub frames: Vec<Sent>,
+    client: ([u8; 4], u16),
+    server: ([u8; 4], u16),
+    next: [u32; 2],
+    time: u64,
+}
+
+impl Script {
+    /// A conversation with its handshake done.
+    pub fn new(client_port: u16, server_port: u16) -> Self {
+        let mut script = Self {
+            frames: Vec::new(),
+            client: ([10, 0, 0, 1], client_port),
+            server: ([10, 0, 0, 2], server_port),
+            next: [u32::MAX - 20, 77],
+            time: 1_700_000_000_000_000_000,
+        };
+        script.send(false, SYN, &[]);
+        script.send(true, SYN | ACK, &[]);
+        script.send(false, ACK, &[]);
+        script
+    }
+
+    /// Sends one segment a microsecond later; `server` says who.
+    pub fn send(&mut self, server: bool, flags: u8, payload: &[u8]) {
+        let (d, e) = (usize::from(server), usize::from(!server));
+        let ends = [self.client, self.server];
+        let ack = if flags & ACK != 0 { self.next[e] } else { 0 };
+        let bytes = tcp(ends[d], ends[e], self.next[d], ack, flags, payload);
+        let virtual_bytes = u32::from(flags & (SYN | FIN) != 0);
+        self.next[d] = self.next[d].wrapping_add(payload.len() as u32 + virtual_bytes);
+        self.time += 1000;
+        self.frames.push(Sent { bytes, time: self.time });
+    }
+
+    /// Sends bytes in segments of at most `mss`.
+    pub fn say(&mut self, server: bool, bytes: &[u8], mss: usize) {
+        for segment in bytes.chunks(mss.max(1)) {
+            self.send(server, PSH | ACK, segment);
+        }
+    }
+
+    /// Ends the conversation from both sides.
+    pub fn close(&mut self) {
+        self.send(false, FIN | ACK, &[]);
+        self.send(true, FIN | ACK, &[]);
+        self.send(false, ACK, &[]);
+    }
+}
+
+/// What a test compares of an exchange or an unanswered request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    pub request: String,
+    pub request_bytes: u64,
+    pub response_bytes: Option<u64>,
+    pub confidence: Option<Confidence>,
+    pub status: u16,
+    pub frames: [u64; 4],
+}
+
+/// Remembers.
+#[derive(Clone, Default)]
+pub struct Memory(pub Arc<Mutex<Vec<Found>>>);
+
+impl Sink for Memory {
+    fn needs(&self) -> Needs {
+        Needs { text: true, packets: false }
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        let found = match event {
+            Event::Exchange(x) => {
+                let mut text = Vec::new();
+                x.protocol.render(x.text, 255, &mut text);
+                Found {
+                    request: String::from_utf8_lossy(&text).into_owned(),
+                    request_bytes: x.request.size,
+                    response_bytes: x.response.map(|response| response.size),
+                    confidence: Some(x.confidence),
+                    status: x.status,
+                    frames: [
+                        x.request.first.frame,
+                        x.request.last.frame,
+                        x.response.map_or(0, |response| response.first.frame),
+                        x.response.map_or(0, |response| response.last.frame),
+                    ],
+                }
+            }
+            Event::Unanswered(x) => {
+                let mut text = Vec::new();
+                x.protocol.render(x.text, 255, &mut text);
+                Found {
+                    request: String::from_utf8_lossy(&text).into_owned(),
+                    request_bytes: x.request.size,
+                    response_bytes: None,
+                    confidence: None,
+                    status: 0,
+                    frames: [x.request.first.frame, x.request.last.frame, 0, 0],
+                }
+            }
+            _ => return Ok(()),
+        };
+        if let Ok(mut all) = self.0.lock() {
+            all.push(found);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs frames through the whole middle, taken for `kind` on `port`.
+pub fn run(frames: &[Sent], port: u16, kind: Kind) -> (Vec<Found>, Stats) {
+    let numbered: Vec<(u64, &Sent)> =
+        frames.iter().enumerate().map(|(index, frame)| (index as u64 + 1, frame)).collect();
+    run_numbered(&numbered, port, kind)
+}
+
+/// As [`run`], with frame numbers that stay with their frames.
+pub fn run_numbered(frames: &[(u64, &Sent)], port: u16, kind: Kind) -> (Vec<Found>, Stats) {
+    let mut selector = Selector::new(Kind::Auto, Vec::new());
+    selector.add_ports(port..=port, kind);
+    let settings = Settings {
+        selector: Arc::new(selector),
+        timeout: Duration::from_secs(60),
+        threshold: None,
+        worker: 0,
+        workers: 1,
+    };
+    let memory = Memory::default();
+    let outlet = Outlet::new(Stats::new(Rules::default(), &[]), vec![Box::new(memory.clone())]);
+    let mut worker = Worker::new(settings, outlet);
+    for (number, sent) in frames {
+        worker.frame(&Frame {
+            data: &sent.bytes,
+            time: Timestamp(sent.time),
+            number: *number,
+            wire_len: sent.bytes.len() as u32,
+            interface: 0,
+            link: LinkType::ETHERNET,
+        });
+    }
+    let outlet = worker.finish();
+    let found = memory.0.lock().map(|all| all.clone()).unwrap_or_default();
+    (found, outlet.stats)
+}

@@ -1,0 +1,246 @@
+//! The promise itself: every request is paired with its own response, however its bytes were
+//! split, repeated, shuffled or partly lost, and nothing that is called exact is ever wrong.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Found, Script, Sent};
+use proptest::prelude::*;
+use tcpkit::exchange::Confidence;
+use tcpkit::pipeline::select::Kind;
+use tcpkit::protocol;
+
+fn redis() -> Kind {
+    Kind::Forced(protocol::by_name("redis").expect("redis is built in"))
+}
+
+fn http() -> Kind {
+    Kind::Forced(protocol::by_name("http").expect("http is built in"))
+}
+
+fn memcached() -> Kind {
+    Kind::Forced(protocol::by_name("memcached").expect("memcached is built in"))
+}
+
+/// Request number `n` and its response, as redis writes them. The response's size tells which
+/// request it answers.
+fn redis_pair(n: usize) -> (Vec<u8>, Vec<u8>) {
+    let key = format!("k{n}");
+    let request = format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len());
+    let size = 1 + n * 7 % 300;
+    let response = format!("${size}\r\n{}\r\n", "v".repeat(size));
+    (request.into_bytes(), response.into_bytes())
+}
+
+fn http_pair(n: usize) -> (Vec<u8>, Vec<u8>) {
+    let request = format!("GET /{n} HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    let size = n * 7 % 300;
+    let body = "b".repeat(size);
+    let response = if n % 3 == 0 {
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}B\r\n0\r\n\r\n", size + 1)
+    } else {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{body}")
+    };
+    (request.into_bytes(), response.into_bytes())
+}
+
+fn memcached_pair(n: usize) -> (Vec<u8>, Vec<u8>) {
+    let size = 1 + n * 7 % 300;
+    let request = format!("get k{n}\r\n");
+    let response = format!("VALUE k{n} 0 {size}\r\n{}\r\nEND\r\n", "v".repeat(size));
+    (request.into_bytes(), response.into_bytes())
+}
+
+type Pair = fn(usize) -> (Vec<u8>, Vec<u8>);
+
+/// Batches of pipelined requests, each batch sent when the one before is answered.
+fn conversation(pair: Pair, batches: &[usize], mss: usize, port: u16) -> (Script, Vec<(Vec<u8>, Vec<u8>)>) {
+    let mut script = Script::new(40_000, port);
+    let mut pairs = Vec::new();
+    for &batch in batches {
+        let (mut requests, mut responses) = (Vec::new(), Vec::new());
+        for _ in 0..batch {
+            let (request, response) = pair(pairs.len());
+            requests.extend_from_slice(&request);
+            responses.extend_from_slice(&response);
+            pairs.push((request, response));
+        }
+        script.say(false, &requests, mss);
+        script.say(true, &responses, mss);
+    }
+    script.close();
+    (script, pairs)
+}
+
+/// Each exchange without what may differ: the numbers of frames.
+fn essence(found: &[Found]) -> Vec<Found> {
+    found.iter().map(|one| Found { frames: [0; 4], ..one.clone() }).collect()
+}
+
+fn check_all_exact(found: &[Found], pairs: &[(Vec<u8>, Vec<u8>)]) {
+    assert_eq!(found.len(), pairs.len());
+    for (found, (request, response)) in found.iter().zip(pairs) {
+        assert_eq!(found.confidence, Some(Confidence::Exact), "{found:?}");
+        assert_eq!(found.request_bytes, request.len() as u64, "{found:?}");
+        assert_eq!(found.response_bytes, Some(response.len() as u64), "{found:?}");
+    }
+}
+
+/// Moves frames by fewer places than the reordering window, and repeats some.
+fn disturb(frames: &[Sent], moves: &[u8], doubles: &[bool]) -> Vec<Sent> {
+    let mut keyed = Vec::new();
+    for (index, frame) in frames.iter().enumerate() {
+        let shift = usize::from(moves[index % moves.len()] % 6);
+        keyed.push((index + shift, frame.clone()));
+        if doubles[index % doubles.len()] {
+            keyed.push((index + shift + 1, frame.clone()));
+        }
+    }
+    keyed.sort_by_key(|(key, _)| *key);
+    // A capture's clock does not go back: frames get the times at which they come.
+    keyed
+        .into_iter()
+        .enumerate()
+        .map(|(index, (_, frame))| Sent { time: frames[0].time + index as u64 * 1000, ..frame })
+        .collect()
+}
+
+fn protocols() -> impl Strategy<Value = (Pair, Kind, u16)> {
+    prop_oneof![
+        Just((redis_pair as Pair, redis(), 6379)),
+        Just((http_pair as Pair, http(), 80)),
+        Just((memcached_pair as Pair, memcached(), 11211)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_split_repetition_and_order_gives_the_same_pairs(
+        (pair, kind, port) in protocols(),
+        batches in prop::collection::vec(1usize..12, 1..10),
+        mss in 1usize..600,
+        moves in prop::collection::vec(any::<u8>(), 1..20),
+        doubles in prop::collection::vec(any::<bool>(), 1..20),
+    ) {
+        let (script, pairs) = conversation(pair, &batches, mss, port);
+        let (plain, _) = common::run(&script.frames, port, kind);
+        check_all_exact(&plain, &pairs);
+        let disturbed = disturb(&script.frames, &moves, &doubles);
+        let (found, stats) = common::run(&disturbed, port, kind);
+        prop_assert_eq!(essence(&found), essence(&plain));
+        prop_assert_eq!(stats.account.gaps, 0);
+    }
+
+    #[test]
+    fn what_is_exact_under_loss_is_right(
+        (pair, kind, port) in protocols(),
+        batches in prop::collection::vec(1usize..20, 1..40),
+        mss in 20usize..2000,
+        losses in prop::collection::vec(prop::bool::weighted(0.1), 50..200),
+    ) {
+        let (script, pairs) = conversation(pair, &batches, mss, port);
+        let (whole, _) = common::run(&script.frames, port, kind);
+        check_all_exact(&whole, &pairs);
+        let kept: Vec<(u64, &Sent)> = script
+            .frames.iter().enumerate()
+            .filter(|(index, _)| !losses[index % losses.len()])
+            .map(|(index, frame)| (index as u64 + 1, frame))
+            .collect();
+        let (found, _) = common::run_numbered(&kept, port, kind);
+        let truth: BTreeMap<&str, &Found> =
+            whole.iter().map(|found| (found.request.as_str(), found)).collect();
+        for one in &found {
+            // A request that was put together wrongly would not be in the truth at all.
+            let right = truth.get(one.request.as_str());
+            prop_assert!(right.is_some(), "{one:?}");
+            if one.confidence == Some(Confidence::Exact) {
+                let right = right.unwrap();
+                prop_assert_eq!(one.response_bytes, right.response_bytes);
+                prop_assert_eq!(one.frames[2], right.frames[2], "{:?} {:?}", one, right);
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_in_a_conversation_never_panic(
+        (_, kind, port) in protocols(),
+        turns in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..100)), 0..30),
+    ) {
+        let mut script = Script::new(40_000, port);
+        for (server, bytes) in &turns {
+            script.say(*server, bytes, 50);
+        }
+        common::run(&script.frames, port, kind);
+        common::run(&script.frames, port, Kind::Auto);
+    }
+}
+
+/// A generator of numbers that is the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// One frame in a hundred dropped: how many of the exchanges whose own frames all survived are
+/// found, and how many of those are wrong.
+fn survival(batch: usize, seed: u64) -> (u64, u64, u64, u64) {
+    let mut numbers = Numbers(seed);
+    let (mut survived, mut found_right, mut resynced, mut wrong) = (0, 0, 0, 0);
+    for _ in 0..20 {
+        let (script, _) = conversation(redis_pair, &vec![batch; 2000 / batch], 65_000, 6379);
+        let (whole, _) = common::run(&script.frames, 6379, redis());
+        let kept: Vec<(u64, &Sent)> = script
+            .frames.iter().enumerate()
+            .filter(|_| numbers.next() % 100 != 0)
+            .map(|(index, frame)| (index as u64 + 1, frame))
+            .collect();
+        let alive: std::collections::HashSet<u64> = kept.iter().map(|(number, _)| *number).collect();
+        let (found, _) = common::run_numbered(&kept, 6379, redis());
+        let truth: BTreeMap<&str, &Found> =
+            whole.iter().map(|found| (found.request.as_str(), found)).collect();
+        let mut sure = std::collections::HashSet::new();
+        for one in &found {
+            let right = truth[one.request.as_str()];
+            match one.confidence {
+                Some(Confidence::Exact) => {
+                    assert_eq!(one.frames[2..], right.frames[2..], "exact and wrong");
+                    sure.insert(one.request.as_str());
+                }
+                Some(Confidence::Resynced) => {
+                    resynced += 1;
+                    wrong += u64::from(one.frames[2] != right.frames[2]
+                        || one.response_bytes != right.response_bytes);
+                    sure.insert(one.request.as_str());
+                }
+                _ => {}
+            }
+        }
+        for one in &whole {
+            if one.frames.iter().all(|number| alive.contains(number)) {
+                survived += 1;
+                found_right += u64::from(sure.contains(one.request.as_str()));
+            }
+        }
+    }
+    (survived, found_right, resynced, wrong)
+}
+
+#[test]
+fn after_a_loss_the_rest_is_found_again() {
+    for (batch, seed) in [(1, 88_172_645_463_325_252), (16, 1_234_567_890_123)] {
+        let (survived, found, resynced, wrong) = survival(batch, seed);
+        println!("-P {batch}: {found} of {survived} found, {resynced} resynced, {wrong} wrong");
+        assert!(found * 100 >= survived * 95, "{found} of {survived}");
+        assert!(wrong * 10_000 <= resynced, "{wrong} of {resynced}");
+    }
+}
