@@ -73,6 +73,13 @@ pub const PORTS: usize = 1024;
 /// Lines that wait to be put in the order of their stamps.
 pub const SORT_LINES: usize = 65_536;
 
+/// Bytes of the lines that wait to be put in order: all of [`SORT_LINES`] at 128 bytes each.
+pub const SORT_BYTES: usize = 8 << 20;
+
+/// Bytes of report that are collected before they are written: a write call costs as much as
+/// formatting several lines.
+pub const REPORT_BUFFER: usize = 128 << 10;
+
 /// A line waits for so long for an earlier stamp to turn up.
 pub const SORT_TIME: Duration = Duration::from_millis(500);
 

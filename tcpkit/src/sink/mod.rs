@@ -4,7 +4,11 @@
 //! what it does never changes what the middle of the program sees.
 
 pub mod json;
+pub mod order;
 pub mod pcap;
+#[cfg(test)]
+mod sample;
+pub mod select;
 pub mod stats;
 pub mod text;
 

@@ -1,0 +1,225 @@
+//! The command line: one definition, from which parsing, help, completions and man page come.
+//!
+//! Reads the program's arguments, makes a [`Command`] with typed values. A wrong value is a
+//! [`clap::Error`] that names the option, the value and what is accepted.
+
+mod options;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+mod tests;
+mod values;
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+pub use clap_complete::Shell;
+
+pub use options::Options;
+pub use values::{Backend, Format, Keys, Mode, PortSpec, StatsAddress, Xdp};
+
+/// What the user wants.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Capture or read, pair, report.
+    Run(Box<Options>),
+    /// Tell what this host can do.
+    Doctor {
+        /// Look at this interface alone.
+        interface: Option<String>,
+        /// Remove what earlier runs may have left in the kernel.
+        clean: bool,
+    },
+    /// The terminal view.
+    Top {
+        /// As for a run.
+        options: Box<Options>,
+        /// Show the statistics of a tcpkit that runs there.
+        from: Option<SocketAddr>,
+    },
+    /// Print a completion script.
+    Completions(Shell),
+    /// Print the man page.
+    Man,
+}
+
+impl Command {
+    /// What was asked for and is not in this build, a sentence for the user.
+    pub fn lacking(&self) -> Option<String> {
+        match self {
+            Self::Run(options) => options.lacking(),
+            Self::Doctor { .. } => Some("doctor is not in this build".to_owned()),
+            Self::Top { .. } => Some("top is not in this build".to_owned()),
+            Self::Completions(_) | Self::Man => None,
+        }
+    }
+}
+
+/// Parses the arguments, the program's name first.
+///
+/// # Errors
+/// A wrong command line; and `--help` and `--version`, which clap tells in the same way:
+/// [`clap::Error::exit`] does the right thing with each.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let matches = Line::command().try_get_matches_from(args)?;
+    check_order(&matches)?;
+    let line = Line::from_arg_matches(&matches)?;
+    let command = line.into_command();
+    match &command {
+        Command::Run(options) | Command::Top { options, .. } => {
+            options
+                .check()
+                .map_err(|text| error(ErrorKind::ValueValidation, text))?;
+        }
+        _ => {}
+    }
+    Ok(command)
+}
+
+/// The completion script for `shell`.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    // Made in memory: the generator panics where its writer fails.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Line::command(), "tcpkit", &mut script);
+    script
+}
+
+/// The man page, as roff.
+///
+/// # Errors
+/// None that can happen: it is written to memory.
+pub fn man() -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Line::command()).render(&mut page)?;
+    Ok(page)
+}
+
+fn error(kind: ErrorKind, text: impl std::fmt::Display) -> clap::Error {
+    Line::command().error(kind, text)
+}
+
+/// Options of a subcommand come after it. Without this check those before it would be dropped.
+fn check_order(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((name, _)) = matches.subcommand() else {
+        return Ok(());
+    };
+    let given = |id: &clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    if matches.ids().any(given) {
+        let text = format!("options come after the subcommand: tcpkit {name} [OPTIONS]");
+        return Err(error(ErrorKind::ArgumentConflict, text));
+    }
+    Ok(())
+}
+
+const ABOUT: &str = "Tells which requests were slow, and why, from the packets alone";
+
+const LONG_ABOUT: &str = "Tells which requests were slow, and why, from the packets alone.\n\n\
+    Pairs every request with its own response, also pipelined, split, retransmitted, reordered or \
+    partly lost, and says what could not be seen.";
+
+const USAGE: &str = "tcpkit [OPTIONS] [FILTER]...\n       \
+    tcpkit doctor [-i IF] [--clean]\n       \
+    tcpkit top [OPTIONS] [--from ADDR:PORT]\n       \
+    tcpkit completions SHELL\n       \
+    tcpkit man";
+
+const EXAMPLES: &str = "Examples:
+  tcpkit -r redis.pcap                    every request of a capture file and its latency
+  tcpkit -r day.pcapng.zst -t 10 -q       a summary; slow is 10 ms and more
+  tcpkit -r all.pcap -p 7000-7005=redis,8080=http --errors
+                                          the failed requests of these ports
+  tcpkit -r dns.pcap -m dns --format json one JSON object an exchange
+  tcpkit -r big.pcap -p 6379 -w one.pcap host 192.0.2.7
+                                          save the frames of one host
+  zcat old.pcap.gz | tcpkit -r -          from standard input
+  tcpkit -i eth0 -p 6379 -t 10            live: what takes 10 ms and more";
+
+/// The definition that everything is made from.
+#[derive(Parser)]
+#[command(name = "tcpkit", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(override_usage = USAGE, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    disable_help_flag = true,
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
+struct Line {
+    #[command(subcommand)]
+    subcommand: Option<Subcommand>,
+
+    #[command(flatten)]
+    options: Options,
+
+    #[command(flatten)]
+    help: Help,
+
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::Version, help_heading = "Help")]
+    version: Option<bool>,
+}
+
+#[derive(clap::Args)]
+struct Help {
+    /// Print help; -h is the short form
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Help")]
+    help: Option<bool>,
+}
+
+#[derive(clap::Subcommand)]
+#[command(disable_help_flag = true)]
+enum Subcommand {
+    /// Tell what this host can do, and why not the rest
+    #[command(disable_help_flag = true)]
+    Doctor {
+        /// Look at this interface alone
+        #[arg(short, long, value_name = "IF")]
+        interface: Option<String>,
+        /// Remove what earlier runs may have left in the kernel
+        #[arg(long)]
+        clean: bool,
+        #[command(flatten)]
+        help: Help,
+    },
+    /// Show a live view in the terminal
+    #[command(disable_help_flag = true)]
+    Top {
+        /// Show the statistics of a tcpkit that runs there
+        #[arg(long, value_name = "ADDR:PORT", value_parser = values::address)]
+        from: Option<SocketAddr>,
+        #[command(flatten)]
+        options: Box<Options>,
+        #[command(flatten)]
+        help: Help,
+    },
+    /// Print a completion script for a shell
+    #[command(disable_help_flag = true)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+        #[command(flatten)]
+        help: Help,
+    },
+    /// Print the man page
+    #[command(disable_help_flag = true)]
+    Man {
+        #[command(flatten)]
+        help: Help,
+    },
+}
+
+impl Line {
+    fn into_command(self) -> Command {
+        match self.subcommand {
+            None => Command::Run(Box::new(self.options)),
+            Some(Subcommand::Doctor {
+                interface, clean, ..
+            }) => Command::Doctor { interface, clean },
+            Some(Subcommand::Top { options, from, .. }) => Command::Top { options, from },
+            Some(Subcommand::Completions { shell, .. }) => Command::Completions(shell),
+            Some(Subcommand::Man { .. }) => Command::Man,
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The options of a run, each defined once: its letter, its name, its help, its type.
+//!
+//! Parsing, help, completions and the man page are all made from this list. The first line of a
+//! field's documentation is what `-h` shows, the rest comes with `--help`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueHint};
+use ipnet::IpNet;
+
+use super::values::{self, Backend, Format, Keys, Mode, PortSpec, StatsAddress, Xdp};
+
+const INPUT: &str = "Where from";
+const WHAT: &str = "What to monitor";
+const PRINT: &str = "What to print";
+const REPORT: &str = "Report";
+const SAVE: &str = "Saving frames";
+const STATS: &str = "Statistics";
+const SCRIPTS: &str = "Scripts";
+const RUN: &str = "Run";
+
+/// Everything that a run can be told.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Listen on these interfaces; `any` is every one that is up [default: any]
+    ///
+    /// `any` includes interfaces that appear later. Empty where not given.
+    #[arg(short, long = "interface", value_name = "IF", value_delimiter = ',', help_heading = INPUT)]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::Other)]
+    #[arg(conflicts_with = "read")]
+    pub interfaces: Vec<String>,
+
+    /// Read a capture file: pcap or pcapng, also .gz and .zst; `-` is standard input
+    #[arg(short, long, value_name = "FILE", help_heading = INPUT, value_hint = ValueHint::FilePath)]
+    pub read: Option<PathBuf>,
+
+    /// Capture engine [default: auto]
+    ///
+    /// `auto` takes the best one that works here, and says which and why.
+    #[arg(long, value_name = "ENGINE", help_heading = INPUT, conflicts_with = "read")]
+    pub backend: Option<Backend>,
+
+    /// Capture ingress at XDP; without a value native, else generic with a notice
+    ///
+    /// Attaching native XDP can restart some drivers' queues. Without this option live capture
+    /// stays at TC both ways.
+    #[arg(long, value_name = "HOW", help_heading = INPUT, conflicts_with = "read")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
+    pub xdp: Option<Xdp>,
+
+    /// Kernel buffer in KiB, over all rings together
+    #[arg(short = 'B', long, value_name = "KIB", help_heading = INPUT, conflicts_with = "read")]
+    #[arg(value_parser = values::kibibytes)]
+    pub buffer_size: Option<u32>,
+
+    /// Keep this many bytes of each frame [default: all]
+    #[arg(long, value_name = "BYTES", help_heading = INPUT, value_parser = values::snaplen)]
+    pub snaplen: Option<u32>,
+
+    /// Server ports, such as 6379, 7000-7005 or 8080=http
+    ///
+    /// Without it: live, the well-known ports of the mode; from a file, every conversation that
+    /// speaks the mode's protocol.
+    #[arg(short, long, value_name = "PORT[=PROTOCOL]", value_delimiter = ',', help_heading = WHAT)]
+    pub ports: Vec<PortSpec>,
+
+    /// Servers, as addresses or networks; they are the server side
+    ///
+    /// Without it every server on the ports; sides are known by port, then by SYN.
+    #[arg(short, long, value_name = "IP", value_delimiter = ',', help_heading = WHAT)]
+    #[arg(value_parser = values::network)]
+    pub servers: Vec<IpNet>,
+
+    /// Protocol of ports that name none [default: auto]
+    ///
+    /// `auto` goes by well-known port, then by what the first bytes are; `raw` shows packets and
+    /// pairs nothing. A protocol brings its transports: dns and memcached are TCP and UDP.
+    #[arg(short, long, value_name = "MODE", help_heading = WHAT, value_parser = Mode::parser())]
+    pub mode: Option<Mode>,
+
+    /// UDP alone; selects UDP for `-m raw`
+    #[arg(short, long, help_heading = WHAT)]
+    pub udp: bool,
+
+    /// Report a request as unanswered after this long; a bare number is seconds
+    #[arg(long, value_name = "TIME", help_heading = WHAT, value_parser = values::seconds)]
+    #[arg(default_value = "60s")]
+    pub timeout: Duration,
+
+    /// Capture filter in libpcap's language, narrowing what the options select
+    ///
+    /// One that begins with the name of a subcommand follows `--`.
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+
+    /// Print, and count as slow, exchanges at least this slow; a bare number is ms
+    ///
+    /// `250us`, `0.5ms`, `1s`, `2m` and `1h` too. Without it all are printed and none is slow. Of
+    /// requests that wait for an answer when the run ends, those older than this are printed.
+    #[arg(short, long, value_name = "TIME", help_heading = PRINT, value_parser = values::milliseconds)]
+    pub threshold: Option<Duration>,
+
+    /// Print only these commands, such as GET or HGETALL; case does not matter
+    #[arg(long = "command", value_name = "NAME", value_delimiter = ',', help_heading = PRINT)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub commands: Vec<String>,
+
+    /// Print only these clients, as addresses or networks
+    #[arg(long = "client", value_name = "IP", value_delimiter = ',', help_heading = PRINT)]
+    #[arg(value_parser = values::network)]
+    pub clients: Vec<IpNet>,
+
+    /// Print only exchanges whose response reports an error
+    #[arg(long, help_heading = PRINT)]
+    pub errors: bool,
+
+    /// Count and print commands that wait by design as others
+    ///
+    /// BLPOP, XREAD BLOCK, WAIT and the like.
+    #[arg(long, help_heading = PRINT)]
+    pub include_blocking: bool,
+
+    /// Print no line an exchange: summary and statistics only
+    #[arg(short, long, help_heading = PRINT)]
+    pub quiet: bool,
+
+    /// One text line, or one JSON object, per exchange
+    #[arg(long, value_name = "FORMAT", help_heading = REPORT, default_value = "text")]
+    pub format: Format,
+
+    /// Write the report here instead of to standard output
+    #[arg(short, long, value_name = "FILE", help_heading = REPORT, value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// A summary line a port every so often; a bare number is seconds
+    #[arg(long, value_name = "TIME", help_heading = REPORT, value_parser = values::seconds)]
+    pub interval: Option<Duration>,
+
+    /// Save frames: pcapng where the name ends so, else pcap; `-` is standard output
+    #[arg(short, long, value_name = "FILE", help_heading = SAVE, value_hint = ValueHint::FilePath)]
+    pub write: Option<PathBuf>,
+
+    /// Begin a new file at this size, such as 100M
+    #[arg(long, value_name = "BYTES", help_heading = SAVE, value_parser = values::size)]
+    #[arg(requires = "write")]
+    pub write_size: Option<u64>,
+
+    /// Keep only this many of the files that `--write-size` makes
+    #[arg(long, value_name = "N", help_heading = SAVE, value_parser = values::count)]
+    #[arg(requires = "write_size")]
+    pub write_files: Option<u64>,
+
+    /// Serve statistics here; `off` for nowhere [default live: 127.0.0.1:33333]
+    ///
+    /// May be given more than once. A bare port is on 127.0.0.1; 0.0.0.0:33333 opens it to others.
+    /// With `-r` only where given.
+    #[arg(short = 'P', long, value_name = "[ADDR:]PORT", help_heading = STATS)]
+    pub stats: Vec<StatsAddress>,
+
+    /// Keep serving statistics after the end of the file
+    #[arg(long, help_heading = STATS, requires_all = ["read", "stats"])]
+    pub linger: bool,
+
+    /// Hot and big keys in the statistics, plain or as keyed hashes
+    #[arg(long, value_name = "FORM", help_heading = STATS)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "plain")]
+    pub keys: Option<Keys>,
+
+    /// Push metrics to this OpenTelemetry collector
+    #[arg(long, value_name = "URL", help_heading = STATS, value_parser = values::url)]
+    pub otlp: Option<String>,
+
+    /// Run this Lua script; may be given more than once
+    ///
+    /// Without `-m`, standard output then holds only what scripts print; pairing and statistics
+    /// still run.
+    #[arg(short = 'S', long = "script", value_name = "FILE", help_heading = SCRIPTS)]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub scripts: Vec<PathBuf>,
+
+    /// Allow scripts all of io, os, package and ffi
+    #[arg(long, help_heading = SCRIPTS, requires = "scripts")]
+    pub lua_unsafe: bool,
+
+    /// Stop after this many exchanges, with the summary
+    #[arg(short, long, value_name = "N", help_heading = RUN, value_parser = values::count)]
+    pub count: Option<u64>,
+
+    /// Stop after this long, with the summary; a bare number is seconds
+    #[arg(long, value_name = "TIME", help_heading = RUN, value_parser = values::seconds)]
+    pub duration: Option<Duration>,
+
+    /// Worker threads; what is printed does not depend on it
+    #[arg(short = 'j', long, value_name = "N", help_heading = RUN, value_parser = values::threads)]
+    pub threads: Option<usize>,
+
+    /// Run in the background; what fails before that is still told to the caller
+    ///
+    /// Without `-o` there is no report then, only statistics.
+    #[arg(short, long, help_heading = RUN)]
+    pub daemonize: bool,
+}
+
+impl Options {
+    /// What was asked for and is not in this build: the first such thing, a sentence for the user.
+    pub fn lacking(&self) -> Option<String> {
+        if self.read.is_none() {
+            let text = "live capture is not in this build: give a capture file with -r FILE";
+            return Some(text.to_owned());
+        }
+        let listens = self
+            .stats
+            .iter()
+            .any(|address| *address != StatsAddress::Off);
+        let asked = [
+            (!self.scripts.is_empty(), "running Lua scripts", "-S"),
+            (listens, "the statistics listener", "-P"),
+            (self.keys.is_some(), "key statistics", "--keys"),
+            (
+                self.otlp.is_some(),
+                "pushing to an OpenTelemetry collector",
+                "--otlp",
+            ),
+            (self.daemonize, "running in the background", "-d"),
+        ];
+        let (_, what, option) = asked.into_iter().find(|(asked, ..)| *asked)?;
+        Some(format!("{what} is not in this build: leave {option} out"))
+    }
+
+    /// What single values cannot tell: whether they fit each other. The error is a sentence that
+    /// names options and values.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.check_ports()?;
+        self.check_udp()?;
+        if self.stats.len() > 1 && self.stats.contains(&StatsAddress::Off) {
+            return Err("--stats off stands alone, without other addresses".to_owned());
+        }
+        let to_stdout = self
+            .write
+            .as_ref()
+            .is_some_and(|file| file.as_os_str() == "-");
+        if to_stdout && self.write_size.is_some() {
+            return Err("--write-size needs a file name: --write - is standard output".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_ports(&self) -> Result<(), String> {
+        let mut named: Vec<_> = self
+            .ports
+            .iter()
+            .filter(|ports| ports.protocol.is_some())
+            .collect();
+        named.sort_by_key(|ports| ports.first);
+        // In this order, what overlaps any earlier one overlaps the one that reaches furthest.
+        let mut furthest: Option<&PortSpec> = None;
+        for ports in named {
+            if let Some(other) = furthest.filter(|other| other.contradicts(ports)) {
+                return Err(format!(
+                    "--ports {other} and {ports} contradict each other: a port has one protocol"
+                ));
+            }
+            if furthest.is_none_or(|other| other.last < ports.last) {
+                furthest = Some(ports);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_udp(&self) -> Result<(), String> {
+        let modes = self
+            .ports
+            .iter()
+            .filter_map(|ports| ports.protocol)
+            .chain(self.mode);
+        let tcp_only = modes
+            .into_iter()
+            .find(|mode| self.udp && !speaks_udp(*mode));
+        match tcp_only {
+            Some(mode) => Err(format!(
+                "--udp leaves nothing of {mode}, which is over TCP only"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn speaks_udp(mode: Mode) -> bool {
+    match mode {
+        Mode::Auto | Mode::Raw => true,
+        Mode::Protocol(protocol) => protocol.transports().contains(&crate::wire::Transport::Udp),
+    }
+}

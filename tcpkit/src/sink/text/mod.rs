@@ -1,0 +1,130 @@
+//! Text for people: one line an exchange, or one line a packet.
+//!
+//! Reads events, makes the lines of `cli.md`, in the order of their stamps. Times are local, and
+//! cut (not rounded) to what is shown, so that no line shows a latency that its threshold excludes.
+
+pub(super) mod clock;
+pub(super) mod digits;
+mod line;
+mod raw;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests;
+
+use std::io::{self, BufWriter, Write};
+
+use jiff::tz::TimeZone;
+
+use super::order::Sorter;
+use super::select::Select;
+use super::{Needs, Sink};
+use crate::event::{Event, PacketEvent};
+use crate::exchange::{Confidence, Exchange, Unanswered};
+use crate::flow::Direction;
+use crate::limits::REPORT_BUFFER;
+use crate::source::Timestamp;
+use clock::Clock;
+
+/// Prints lines to `W`.
+#[derive(Debug)]
+pub struct TextSink<W: Write> {
+    out: BufWriter<W>,
+    select: Select,
+    clock: Clock,
+    sorter: Sorter,
+    packets: bool,
+}
+
+impl<W: Write> TextSink<W> {
+    /// Prints the exchanges that `select` wants, with times of `zone`.
+    pub fn new(out: W, select: Select, zone: TimeZone) -> Self {
+        Self {
+            out: BufWriter::with_capacity(REPORT_BUFFER, out),
+            select,
+            clock: Clock::new(zone, b' '),
+            sorter: Sorter::new(),
+            packets: false,
+        }
+    }
+
+    /// Prints packets as well: raw mode.
+    #[must_use]
+    pub fn with_packets(self) -> Self {
+        Self {
+            packets: true,
+            ..self
+        }
+    }
+
+    /// What the lines go to, for what is printed behind the last of them. Whole after
+    /// [`Sink::finish`].
+    pub fn get_mut(&mut self) -> &mut impl Write {
+        &mut self.out
+    }
+
+    fn exchange(&mut self, exchange: &Exchange<'_>) -> io::Result<()> {
+        let Some(response) = exchange.response else {
+            return Ok(());
+        };
+        let (stamp, now) = (response.first.time, response.last.time);
+        if exchange.confidence == Confidence::Ambiguous || !self.select.exchange(exchange) {
+            return self.sorter.advance(now, &mut self.out);
+        }
+        let clock = &mut self.clock;
+        let fill = |out: &mut Vec<u8>| line::exchange(out, clock, exchange, stamp);
+        self.sorter.push(stamp, now, &mut self.out, fill)
+    }
+
+    fn unanswered(&mut self, unanswered: &Unanswered<'_>) -> io::Result<()> {
+        let stamp = unanswered.time;
+        if !self.select.unanswered(unanswered) {
+            return self.sorter.advance(stamp, &mut self.out);
+        }
+        let clock = &mut self.clock;
+        let fill = |out: &mut Vec<u8>| line::unanswered(out, clock, unanswered);
+        self.sorter.push(stamp, stamp, &mut self.out, fill)
+    }
+
+    fn packet(&mut self, event: &PacketEvent<'_>) -> io::Result<()> {
+        let client = match event.direction {
+            Direction::ToServer => event.packet.source(),
+            Direction::ToClient => event.packet.destination(),
+        };
+        if !self.packets || event.packet.payload_len == 0 || !self.select.client(client.ip()) {
+            return Ok(());
+        }
+        let (clock, stamp) = (&mut self.clock, event.packet.time);
+        let fill = |out: &mut Vec<u8>| raw::packet(out, clock, &event.packet, event.direction);
+        self.sorter.push(stamp, stamp, &mut self.out, fill)
+    }
+
+    /// Lets out what has waited, so that a live report is never a second behind its capture.
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        self.sorter.advance(now, &mut self.out)?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write> Sink for TextSink<W> {
+    fn needs(&self) -> Needs {
+        Needs {
+            packets: self.packets,
+            text: true,
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match event {
+            Event::Exchange(exchange) => self.exchange(exchange),
+            Event::Unanswered(unanswered) => self.unanswered(unanswered),
+            Event::Packet(packet) => self.packet(packet),
+            Event::Tick(now) => self.tick(*now),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.sorter.finish(&mut self.out)?;
+        self.out.flush()
+    }
+}
