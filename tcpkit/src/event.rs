@@ -23,6 +23,8 @@ pub enum Event<'a> {
     Gap(&'a Gap),
     /// Capture time passed a whole second.
     Tick(Timestamp),
+    /// Output files were moved away: what is printed from now on goes to new ones.
+    Reopen,
 }
 
 /// A packet, the frame that it came in, and which way it went.

@@ -1,1 +1,59 @@
-fn main() {}
+//! tcpkit: which requests were slow, and why.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tcpkit::cli::{self, Command};
+use tcpkit::pipeline::{self, Signals};
+
+/// Exit status for what the user asked and cannot have.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
+    if let Some(lacking) = command.lacking() {
+        return fail(&lacking, ExitCode::from(USAGE));
+    }
+    let done = match command {
+        Command::Run(options) => {
+            signals().map_err(Into::into).and_then(|signals| pipeline::run(&options, &signals))
+        }
+        Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
+        Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
+        Command::Doctor { .. } | Command::Top { .. } => Ok(()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}"), ExitCode::FAILURE),
+    }
+}
+
+fn fail(sentence: &str, status: ExitCode) -> ExitCode {
+    let _ = writeln!(io::stderr(), "tcpkit: {sentence}");
+    status
+}
+
+/// A closed pipe ends quietly.
+fn print(bytes: &[u8]) -> io::Result<()> {
+    match io::stdout().write_all(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// The first SIGINT or SIGTERM ends the run with its summary, a second one at once.
+fn signals() -> io::Result<Signals> {
+    let signals = Signals::default();
+    for signal in [SIGINT, SIGTERM] {
+        let stop = Arc::clone(&signals.stop);
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, stop)?;
+    }
+    signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
+    Ok(signals)
+}

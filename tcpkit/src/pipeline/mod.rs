@@ -1,6 +1,10 @@
 //! The only place that knows every room: builds the pipeline that the options ask for, and runs it.
 
 pub mod outlet;
+mod report;
+mod run;
 pub mod select;
 pub mod talk;
 pub mod worker;
+
+pub use run::{Signals, run};

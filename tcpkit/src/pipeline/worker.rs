@@ -133,6 +133,11 @@ impl Worker {
         }
     }
 
+    /// Lets a frame pass that a filter keeps out: it is counted, and time goes on.
+    pub fn pass(&mut self, frame: &Frame<'_>) {
+        self.core.time(frame);
+    }
+
     /// Where finds go.
     pub fn outlet(&mut self) -> &mut Outlet {
         &mut self.core.outlet

@@ -10,9 +10,11 @@ use std::net::SocketAddr;
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
+use super::interval::Interval;
 use super::order::Sorter;
 use super::select::Select;
 use super::text::clock::Clock;
+use super::stats::summary::PortSummary;
 use super::{Needs, Sink};
 use crate::event::Event;
 use crate::exchange::{Confidence, Exchange, Silence, Span, Unanswered};
@@ -31,6 +33,8 @@ pub struct JsonSink<W: Write> {
     sorter: Sorter,
     scratch: Scratch,
     now: Timestamp,
+    quiet: bool,
+    interval: Option<Interval>,
 }
 
 impl<W: Write> JsonSink<W> {
@@ -42,7 +46,37 @@ impl<W: Write> JsonSink<W> {
             sorter: Sorter::new(),
             scratch: Scratch::new(),
             now: Timestamp::default(),
+            quiet: false,
+            interval: None,
         }
+    }
+
+    /// Prints no object an exchange, only those of `interval`.
+    #[must_use]
+    pub fn quiet(self) -> Self {
+        Self {
+            quiet: true,
+            ..self
+        }
+    }
+
+    /// Prints an object at the end of each interval as well.
+    #[must_use]
+    pub fn with_interval(self, interval: Option<Interval>) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// Prints the ports of an interval that ended at `stamp`.
+    fn ports(&mut self, stamp: Timestamp, ports: &[PortSummary]) -> io::Result<()> {
+        self.now = self.now.max(stamp);
+        self.scratch.stamp(stamp);
+        let object = IntervalObject {
+            v: VERSION,
+            kind: "interval",
+            time: Ascii(&self.scratch.time),
+            ports,
+        };
+        push(&mut self.sorter, stamp, self.now, &mut self.out, &object)
     }
 
     /// What the objects go to, for what is printed behind the last of them. Whole after
@@ -92,12 +126,17 @@ impl<W: Write> Sink for JsonSink<W> {
     fn needs(&self) -> Needs {
         Needs {
             packets: false,
-            text: true,
+            text: !self.quiet,
         }
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if let Some((stamp, ports)) = self.interval.as_mut().and_then(|one| one.event(event)) {
+            self.ports(stamp, &ports)?;
+        }
         match event {
+            Event::Exchange(_) | Event::Unanswered(_) if self.quiet => Ok(()),
+            Event::Reopen => self.out.flush(),
             Event::Exchange(exchange) => self.exchange(exchange),
             Event::Unanswered(unanswered) => self.unanswered(unanswered),
             Event::Tick(now) => self.tick(*now),
@@ -210,11 +249,15 @@ impl Scratch {
         }
     }
 
-    /// Writes time and text; returns how many bytes of the request's text were written.
-    fn fill(&mut self, protocol: &dyn Protocol, kept: &[u8], stamp: Timestamp) -> u32 {
+    fn stamp(&mut self, stamp: Timestamp) {
         self.time.clear();
         self.clock.push_nanos(stamp, &mut self.time);
         self.time.push(b'Z');
+    }
+
+    /// Writes time and text; returns how many bytes of the request's text were written.
+    fn fill(&mut self, protocol: &dyn Protocol, kept: &[u8], stamp: Timestamp) -> u32 {
+        self.stamp(stamp);
         self.text.clear();
         u32::try_from(protocol.render(kept, TEXT_BYTES, &mut self.text)).unwrap_or(u32::MAX)
     }
@@ -242,6 +285,16 @@ fn why(why: Silence) -> &'static str {
         Silence::Timeout => "timeout",
         Silence::End => "end",
     }
+}
+
+/// The counts of one interval.
+#[derive(Serialize)]
+struct IntervalObject<'a> {
+    v: u32,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    time: Ascii<'a>,
+    ports: &'a [PortSummary],
 }
 
 /// A request and its response, in the order of `docs/json-lines.md`.

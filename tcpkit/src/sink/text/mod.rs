@@ -15,8 +15,10 @@ use std::io::{self, BufWriter, Write};
 
 use jiff::tz::TimeZone;
 
+use super::interval::Interval;
 use super::order::Sorter;
 use super::select::Select;
+use super::stats::summary::PortSummary;
 use super::{Needs, Sink};
 use crate::event::{Event, PacketEvent};
 use crate::exchange::{Confidence, Exchange, Unanswered};
@@ -33,6 +35,8 @@ pub struct TextSink<W: Write> {
     clock: Clock,
     sorter: Sorter,
     packets: bool,
+    quiet: bool,
+    interval: Option<Interval>,
 }
 
 impl<W: Write> TextSink<W> {
@@ -44,6 +48,8 @@ impl<W: Write> TextSink<W> {
             clock: Clock::new(zone, b' '),
             sorter: Sorter::new(),
             packets: false,
+            quiet: false,
+            interval: None,
         }
     }
 
@@ -54,6 +60,35 @@ impl<W: Write> TextSink<W> {
             packets: true,
             ..self
         }
+    }
+
+    /// Prints no line an exchange, only those of `interval`.
+    #[must_use]
+    pub fn quiet(self) -> Self {
+        Self {
+            quiet: true,
+            ..self
+        }
+    }
+
+    /// Prints a line a port at the end of each interval as well.
+    #[must_use]
+    pub fn with_interval(self, interval: Option<Interval>) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// Prints the ports of an interval that ended at `stamp`.
+    fn ports(&mut self, stamp: Timestamp, ports: &[PortSummary]) -> io::Result<()> {
+        let clock = &mut self.clock;
+        self.sorter.push(stamp, stamp, &mut self.out, |out| {
+            for port in ports {
+                clock.push_micros(stamp, out);
+                out.push(b' ');
+                // Writing to memory cannot fail.
+                let _ = port.write_line(out);
+                out.push(b'\n');
+            }
+        })
     }
 
     /// What the lines go to, for what is printed behind the last of them. Whole after
@@ -109,12 +144,17 @@ impl<W: Write> Sink for TextSink<W> {
     fn needs(&self) -> Needs {
         Needs {
             packets: self.packets,
-            text: true,
+            text: !self.quiet,
         }
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if let Some((stamp, ports)) = self.interval.as_mut().and_then(|one| one.event(event)) {
+            self.ports(stamp, &ports)?;
+        }
         match event {
+            Event::Exchange(_) | Event::Unanswered(_) if self.quiet => Ok(()),
+            Event::Reopen => self.out.flush(),
             Event::Exchange(exchange) => self.exchange(exchange),
             Event::Unanswered(unanswered) => self.unanswered(unanswered),
             Event::Packet(packet) => self.packet(packet),

@@ -1,0 +1,63 @@
+//! Where the report goes: standard output, or a file that is opened anew when it was moved away.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The report's destination; clones write to the same place.
+#[derive(Clone, Debug)]
+pub struct Report {
+    file: Option<Arc<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    file: std::sync::Mutex<File>,
+    moved: AtomicBool,
+}
+
+impl Report {
+    /// A report to this file, which is emptied, or to standard output.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn new(path: Option<&Path>) -> io::Result<Self> {
+        let file = path
+            .map(|path| {
+                let file = std::sync::Mutex::new(File::create(path)?);
+                let path = path.to_owned();
+                Ok::<_, io::Error>(Arc::new(Kept { path, file, moved: AtomicBool::new(false) }))
+            })
+            .transpose()?;
+        Ok(Self { file })
+    }
+
+    /// The file was moved away: the next write makes a new one of its name.
+    pub fn reopen(&self) {
+        if let Some(kept) = &self.file {
+            kept.moved.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Write for Report {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(kept) = &self.file else { return io::stdout().write(bytes) };
+        let mut file =
+            kept.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if kept.moved.swap(false, Ordering::Relaxed) {
+            *file = OpenOptions::new().create(true).append(true).open(&kept.path)?;
+        }
+        file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            return io::stdout().flush();
+        }
+        Ok(())
+    }
+}
