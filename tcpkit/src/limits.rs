@@ -96,5 +96,11 @@ pub const FRAGMENTED_DATAGRAMS: usize = 256;
 /// An incomplete IP datagram is given up after so long (RFC 791 suggests 15 s, RFC 8200 60 s).
 pub const FRAGMENT_TIME: Duration = Duration::from_secs(30);
 
+/// Fragments of one datagram: 65,535 bytes at the smallest MTU in use, 576, are some 120.
+pub const FRAGMENTS: usize = 128;
+
+/// Fragmented datagrams inside one another: a fragmented packet in a tunnel that is fragmented.
+pub const FRAGMENT_NESTING: usize = 2;
+
 /// Link, tunnel and extension headers that are walked in one frame.
 pub const HEADERS: usize = 24;

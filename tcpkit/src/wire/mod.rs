@@ -3,10 +3,44 @@
 //! Reads a [`Frame`], walks link, network and transport headers, and makes a [`Packet`] that
 //! borrows its payload. Never allocates for a packet that is whole; fragments of one datagram
 //! are copied and put together within a bound.
+//!
+//! Plain TCP over IPv4 over Ethernet is decoded at fixed offsets (`fast`), all else by a loop that
+//! takes one header off per turn (`walk`), each in its layer's file.
+//!
+//! # Lengths
+//!
+//! A frame has three: what was captured, what was on the wire, and what its headers say. The
+//! payload is what was captured of what the headers say, so Ethernet's padding is no payload.
+//! Its length on the wire is what the headers say, but never more than the frame held: a header
+//! that claims more would otherwise make the stream skip bytes that were never sent. Missing
+//! bytes that nobody counted show as a gap; bytes counted that never were would be lost for good.
+//! A header behind the end is [`Decoded::Truncated`] where some length says that it was there, and
+//! [`Decoded::Malformed`] where none does.
+//!
+//! # Tunnels
+//!
+//! A UDP datagram to the port of VXLAN or Geneve is looked into. It is taken for a tunnel once an
+//! IP header is found inside; until then whatever goes wrong makes it a plain UDP datagram.
 #![deny(clippy::indexing_slicing)]
+
+mod bytes;
+mod fast;
+mod fragment;
+mod link;
+mod network;
+mod transport;
+mod tunnel;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
+use self::bytes::Bytes;
+use self::fragment::Table;
+use self::walk::{Layer, Stop, Walk};
+use crate::limits;
 use crate::source::{Frame, Timestamp};
 
 /// TCP or UDP.
@@ -123,7 +157,12 @@ pub enum Decoded<'a> {
 
 /// Decodes frames; keeps what fragments need.
 #[derive(Debug, Default)]
-pub struct Decoder {}
+pub struct Decoder {
+    fragments: Table,
+    /// The datagrams last put together, for packets to borrow from: one, and the one inside it
+    /// where a tunnel was fragmented outside and inside.
+    whole: [Vec<u8>; limits::FRAGMENT_NESTING],
+}
 
 impl Decoder {
     /// A decoder that has seen nothing.
@@ -138,8 +177,63 @@ impl Decoder {
 
     /// Decodes one frame. The packet borrows from the frame, or from the decoder where it was
     /// put together from fragments.
+    #[inline]
     pub fn decode<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
-        let _ = frame;
-        Decoded::Other
+        match fast::decode(frame) {
+            Some(packet) => Decoded::Packet(packet),
+            None => self.decode_any(frame),
+        }
+    }
+
+    /// Datagrams that came in fragments and were given up: a fragment missing for longer than
+    /// [`limits::FRAGMENT_TIME`], fragments that overlap, or more datagrams at once than
+    /// [`limits::FRAGMENTED_DATAGRAMS`].
+    pub fn fragments_lost(&self) -> u64 {
+        self.fragments.lost()
+    }
+
+    /// Datagrams that came in fragments, of which some are still missing. At the end of a run
+    /// these are lost too.
+    pub fn fragments_waiting(&self) -> usize {
+        self.fragments.waiting()
+    }
+
+    #[inline(never)]
+    fn decode_any<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
+        let Some(layer) = link::first(frame.link) else {
+            return Decoded::UnknownLink;
+        };
+        let on_wire = usize::try_from(frame.wire_len).unwrap_or(usize::MAX);
+        let mut walk = Walk::new(frame);
+        let stop = walk.run(layer, Bytes::new(frame.data, on_wire));
+        put_together(&mut self.fragments, &mut self.whole, walk, stop)
+    }
+}
+
+/// Gathers fragments, and walks on through what they make. Each buffer serves once per frame, so
+/// fragments nested deeper than there are buffers come to nothing.
+fn put_together<'s>(
+    fragments: &mut Table,
+    mut buffers: &'s mut [Vec<u8>],
+    mut walk: Walk<'s>,
+    mut stop: Stop<'s>,
+) -> Decoded<'s> {
+    loop {
+        let piece = match stop {
+            Stop::Decoded(decoded) => return decoded,
+            Stop::Fragment(piece) => piece,
+        };
+        let Some(whole) = fragments.add(&piece, walk.time) else {
+            return Decoded::Fragment;
+        };
+        let Some((buffer, rest)) = buffers.split_first_mut() else {
+            return Decoded::Other;
+        };
+        *buffer = whole.captured;
+        buffers = rest;
+        stop = walk.run(
+            Layer::Protocol(whole.protocol),
+            Bytes::new(buffer, whole.length),
+        );
     }
 }

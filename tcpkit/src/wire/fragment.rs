@@ -1,0 +1,271 @@
+//! IP datagrams in fragments: a bounded table of those that are not complete.
+//!
+//! Reads [`Piece`]s of either IP version, makes [`Whole`]s. A piece that repeats what is there
+//! is dropped; one that overlaps it otherwise makes the datagram worthless, as RFC 5722 asks for
+//! IPv6, and as Linux does for IPv4 too. Time is the frames'.
+
+use super::Addresses;
+use super::walk::Walk;
+use crate::limits;
+use crate::source::Timestamp;
+
+/// Which datagram a fragment belongs to (RFC 791, section 3.2; RFC 8200, section 4.5), and where
+/// it was seen: the copies that several interfaces record are put together apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    interface: u32,
+    addresses: Addresses,
+    id: u32,
+    /// Tells IPv4 datagrams apart. IPv6 fragments may differ in it: the first one's counts.
+    protocol: Option<u8>,
+}
+
+impl Key {
+    pub(super) fn new(walk: &Walk<'_>, id: u32, protocol: u8) -> Self {
+        let v4 = matches!(walk.addresses, Addresses::V4 { .. });
+        Self {
+            interface: walk.interface,
+            addresses: walk.addresses,
+            id,
+            protocol: v4.then_some(protocol),
+        }
+    }
+}
+
+/// One fragment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece<'a> {
+    pub(super) key: Key,
+    pub(super) protocol: u8,
+    /// Its place in the datagram's payload, in bytes; at most 65,535.
+    pub(super) start: usize,
+    /// Where it ends on the wire; more than `start`, at most 65,535.
+    pub(super) end: usize,
+    /// Nothing comes behind it.
+    pub(super) last: bool,
+    /// Its first bytes, as many as were captured.
+    pub(super) captured: &'a [u8],
+}
+
+/// A datagram's payload, put together.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    pub(super) protocol: u8,
+    /// What was captured without a hole from the beginning on.
+    pub(super) captured: Vec<u8>,
+    /// Its length on the wire.
+    pub(super) length: usize,
+}
+
+/// Datagrams that wait for their missing fragments.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    datagrams: Vec<Datagram>,
+    lost: u64,
+}
+
+impl Table {
+    /// Datagrams given up so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Datagrams that may still be completed.
+    pub(super) fn waiting(&self) -> usize {
+        let waits = |datagram: &&Datagram| datagram.state == State::Waiting;
+        self.datagrams.iter().filter(waits).count()
+    }
+
+    /// Takes a fragment in; the datagram, if it was the last one missing.
+    pub(super) fn add(&mut self, piece: &Piece<'_>, now: Timestamp) -> Option<Whole> {
+        self.expire(now);
+        let at = match self
+            .datagrams
+            .iter()
+            .position(|known| known.key == piece.key)
+        {
+            Some(at) => at,
+            None => self.make(piece.key, now),
+        };
+        let datagram = self.datagrams.get_mut(at)?;
+        if datagram.state != State::Waiting {
+            return None;
+        }
+        match datagram.add(piece) {
+            Added::Kept => {
+                let whole = datagram.finish()?;
+                datagram.settle(State::Done, now);
+                Some(whole)
+            }
+            Added::Repeated => None,
+            Added::Contradicts => {
+                datagram.settle(State::Dropped, now);
+                self.lost += 1;
+                None
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        let lost = &mut self.lost;
+        self.datagrams.retain(|datagram| {
+            let expired = datagram.is_expired(now);
+            *lost += u64::from(expired && datagram.state == State::Waiting);
+            !expired
+        });
+    }
+
+    /// A place for a new datagram; where there is none, the oldest settled one makes room, else
+    /// the oldest.
+    fn make(&mut self, key: Key, now: Timestamp) -> usize {
+        if self.datagrams.len() >= limits::FRAGMENTED_DATAGRAMS {
+            let settled = self
+                .datagrams
+                .iter()
+                .position(|d| d.state != State::Waiting);
+            self.lost += u64::from(settled.is_none());
+            self.datagrams.remove(settled.unwrap_or(0));
+        }
+        self.datagrams.push(Datagram::new(key, now));
+        self.datagrams.len() - 1
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// Complete; kept for a moment, so that copies of its fragments do not begin it anew.
+    Done,
+    /// Worthless; kept, so that its remaining fragments are dropped too.
+    Dropped,
+}
+
+/// What a datagram says to a fragment.
+enum Added {
+    Kept,
+    Repeated,
+    Contradicts,
+}
+
+/// A fragment's bytes: on the wire they reach to `end`, captured are those before `cut`.
+#[derive(Debug)]
+struct Span {
+    start: usize,
+    end: usize,
+    cut: usize,
+}
+
+#[derive(Debug)]
+struct Datagram {
+    key: Key,
+    /// When its first fragment was seen, or when it was settled.
+    since: Timestamp,
+    state: State,
+    /// Of its first fragment in place.
+    protocol: Option<u8>,
+    /// Known once its last fragment in place was seen.
+    length: Option<usize>,
+    /// No two of them overlap.
+    spans: Vec<Span>,
+    bytes: Vec<u8>,
+}
+
+impl Datagram {
+    fn new(key: Key, now: Timestamp) -> Self {
+        Self {
+            key,
+            since: now,
+            state: State::Waiting,
+            protocol: None,
+            length: None,
+            spans: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        let limit = match self.state {
+            State::Waiting | State::Dropped => limits::FRAGMENT_TIME,
+            State::Done => limits::COPY_TIME,
+        };
+        now.is_past(self.since, limit)
+    }
+
+    fn settle(&mut self, state: State, now: Timestamp) {
+        *self = Self {
+            state,
+            ..Self::new(self.key, now)
+        };
+    }
+
+    fn add(&mut self, piece: &Piece<'_>) -> Added {
+        if self.repeats(piece) {
+            return Added::Repeated;
+        }
+        if self.contradicts(piece) || self.spans.len() >= limits::FRAGMENTS {
+            return Added::Contradicts;
+        }
+        if piece.start == 0 {
+            self.protocol = Some(piece.protocol);
+        }
+        if piece.last {
+            self.length = Some(piece.end);
+        }
+        self.copy(piece);
+        Added::Kept
+    }
+
+    /// Whether it brings nothing new: the same fragment again, or for IPv4 a part of one.
+    fn repeats(&self, piece: &Piece<'_>) -> bool {
+        let within_counts = matches!(piece.key.addresses, Addresses::V4 { .. });
+        self.spans.iter().any(|span| {
+            let same = span.start == piece.start && span.end == piece.end;
+            same || within_counts && span.start <= piece.start && piece.end <= span.end
+        })
+    }
+
+    fn contradicts(&self, piece: &Piece<'_>) -> bool {
+        let mut spans = self.spans.iter();
+        let second_end = piece.last && self.length.is_some();
+        let behind_end = self.length.is_some_and(|length| piece.end > length);
+        second_end
+            || behind_end
+            || spans.any(|span| {
+                let overlaps = span.start < piece.end && piece.start < span.end;
+                overlaps || piece.last && span.end > piece.end
+            })
+    }
+
+    fn copy(&mut self, piece: &Piece<'_>) {
+        let cut = piece.end.min(piece.start + piece.captured.len());
+        if self.bytes.len() < cut {
+            self.bytes.resize(cut, 0);
+        }
+        let captured = piece.captured.get(..cut - piece.start);
+        if let (Some(place), Some(captured)) = (self.bytes.get_mut(piece.start..cut), captured) {
+            place.copy_from_slice(captured);
+        }
+        self.spans.push(Span {
+            start: piece.start,
+            end: piece.end,
+            cut,
+        });
+    }
+
+    /// The datagram, if nothing is missing: spans do not overlap, so their lengths tell.
+    fn finish(&mut self) -> Option<Whole> {
+        let (length, protocol) = (self.length?, self.protocol?);
+        let held: usize = self.spans.iter().map(|span| span.end - span.start).sum();
+        if held != length {
+            return None;
+        }
+        let cuts = self.spans.iter().filter(|span| span.cut < span.end);
+        let whole_up_to = cuts.map(|span| span.cut).min().unwrap_or(length);
+        self.bytes.truncate(whole_up_to);
+        Some(Whole {
+            protocol,
+            captured: std::mem::take(&mut self.bytes),
+            length,
+        })
+    }
+}
