@@ -170,11 +170,6 @@ impl Decoder {
         Self::default()
     }
 
-    /// Datagrams lost.
-    pub fn fragments_lost(&self) -> u64 {
-        0
-    }
-
     /// Decodes one frame. The packet borrows from the frame, or from the decoder where it was
     /// put together from fragments.
     #[inline]
