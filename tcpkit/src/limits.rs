@@ -104,3 +104,14 @@ pub const FRAGMENT_NESTING: usize = 2;
 
 /// Link, tunnel and extension headers that are walked in one frame.
 pub const HEADERS: usize = 24;
+
+/// Longest block of a pcapng file that is looked into; libpcap's own limit. Blocks of types that
+/// say nothing here may be longer: they are passed over and never held.
+pub const BLOCK_BYTES: usize = 16 << 20;
+
+/// Interfaces of a pcapng file: as many as a host can have, and the most that the 16-bit field
+/// of its first packet blocks could name.
+pub const INTERFACES: usize = 65_536;
+
+/// Bytes of an interface's name; Linux allows 15, Windows needs some 50.
+pub const INTERFACE_NAME: usize = 256;

@@ -4,6 +4,7 @@
 //! the wire. Every source yields the same thing, so there is one decoder behind all of them.
 
 pub mod file;
+pub mod filter;
 
 use std::fmt;
 use std::time::Duration;

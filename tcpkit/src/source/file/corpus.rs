@@ -1,0 +1,57 @@
+//! Every shared capture, against the number of frames that its index states.
+//!
+//! The captures lie beside the project, in `../shared/captures` from its root, or where the
+//! environment variable `TCPKIT_CAPTURES` says. Where they are not, the test says so and passes.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may")]
+
+use std::path::{Path, PathBuf};
+
+use super::tests::all;
+use super::{FileSource, SourceError};
+
+fn captures() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
+    let path = std::env::var_os("TCPKIT_CAPTURES").map_or_else(beside, PathBuf::from);
+    path.is_dir().then_some(path)
+}
+
+/// What a file gave: frames and notices, or why there is nothing.
+type Outcome = Result<(usize, Vec<String>), SourceError>;
+
+fn outcome(path: &Path) -> Outcome {
+    let got = all(FileSource::open(path)?)?;
+    Ok((got.frames.len(), got.report.notices))
+}
+
+/// Whether an outcome is what the index says: so many frames, or "?" for a file that other
+/// tools do not read to its end either.
+fn agrees(expected: &str, outcome: &Outcome) -> bool {
+    match (expected.parse::<usize>(), outcome) {
+        (Ok(packets), Ok((frames, _))) => packets == *frames,
+        (Ok(_), Err(_)) => false,
+        (Err(_), Ok((_, notices))) => !notices.is_empty(),
+        (Err(_), Err(_)) => true,
+    }
+}
+
+#[test]
+fn every_shared_capture_has_the_frames_that_its_index_states() {
+    let Some(root) = captures() else {
+        println!("skipped: no shared captures beside the project (or in TCPKIT_CAPTURES)");
+        return;
+    };
+    let index = std::fs::read_to_string(root.join("INDEX.tsv")).unwrap();
+    let (mut read, mut differing) = (0, Vec::new());
+    for line in index.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let (path, expected) = (fields[0], fields[4]);
+        let outcome = outcome(&root.join(path));
+        read += 1;
+        if !agrees(expected, &outcome) {
+            differing.push(format!("{path}: {expected} in the index, {outcome:?} here"));
+        }
+    }
+    println!("{read} shared captures read, {} differ", differing.len());
+    assert!(read > 0, "the index is empty");
+    assert_eq!(differing, [""; 0]);
+}

@@ -1,0 +1,123 @@
+//! Capture files: pcap and pcapng, plain or inside gzip or zstd, by path or on standard input.
+//!
+//! Reads a file, makes [`Frame`]s in the order of the file. What the file is, is told by its
+//! first bytes, never by its name. A plain regular file is mapped, and its frames borrow from
+//! the map; anything else is streamed through a bounded buffer, and decompressed in a thread of
+//! its own so that unpacking and pairing overlap.
+//!
+//! Damage is not an error: what came before it is delivered, and a notice names the place. A
+//! file that is still being written is read up to where it ends when its end is first reached.
+
+mod account;
+mod cursor;
+mod map;
+mod open;
+mod options;
+mod pcap;
+mod pcapng;
+mod progress;
+mod stream;
+mod truncation;
+mod unpack;
+
+#[cfg(test)]
+mod corpus;
+#[cfg(test)]
+pub(crate) mod make;
+#[cfg(test)]
+mod tests;
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use progress::{Guard, Progress, ProgressBar};
+
+use super::{Frame, Interface, Source, SourceError, SourceReport};
+use map::Mapped;
+use pcap::Pcap;
+use pcapng::Pcapng;
+use stream::Stream;
+
+/// A capture file that is being read.
+#[derive(Debug)]
+pub struct FileSource {
+    walk: Walk,
+    progress: Option<Arc<Progress>>,
+}
+
+/// One walk for each kind of file over each way of getting at its bytes.
+#[derive(Debug)]
+enum Walk {
+    Mapped(Pcap<Mapped>),
+    MappedBlocks(Pcapng<Mapped>),
+    Streamed(Pcap<Stream>),
+    StreamedBlocks(Pcapng<Stream>),
+}
+
+/// Does the same with whichever walk it is.
+macro_rules! each {
+    ($walk:expr, $name:ident => $body:expr) => {
+        match $walk {
+            Walk::Mapped($name) => $body,
+            Walk::MappedBlocks($name) => $body,
+            Walk::Streamed($name) => $body,
+            Walk::StreamedBlocks($name) => $body,
+        }
+    };
+}
+
+impl FileSource {
+    /// Opens a capture file; `-` is standard input.
+    ///
+    /// # Errors
+    /// When there is nothing to read, as a sentence that begins with the file's name: it does
+    /// not exist, may not be read, is a directory, is empty, is not a capture file, or ends
+    /// within its own header.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        open::path(path)
+    }
+
+    /// Reads a capture file from any reader; `name` stands for it in notices and errors.
+    ///
+    /// # Errors
+    /// As [`FileSource::open`].
+    pub fn from_reader(
+        name: &str,
+        reader: impl Read + Send + 'static,
+    ) -> Result<Self, SourceError> {
+        open::reader(name, Box::new(reader), None)
+    }
+
+    /// The same file once more, from its first frame, for another worker: the map is shared,
+    /// and every reader sees the same end even while the file grows. `None` for what is streamed.
+    pub fn reopen(&self) -> Option<Self> {
+        let walk = match &self.walk {
+            Walk::Mapped(walk) => Walk::Mapped(walk.again()),
+            Walk::MappedBlocks(walk) => Walk::MappedBlocks(walk.again()),
+            Walk::Streamed(_) | Walk::StreamedBlocks(_) => return None,
+        };
+        Some(Self { walk, progress: self.progress.clone() })
+    }
+
+    /// How far reading has come, shared by every reader of the file; `None` where the length
+    /// is not known, as on a pipe.
+    pub fn progress(&self) -> Option<Arc<Progress>> {
+        self.progress.clone()
+    }
+}
+
+impl Source for FileSource {
+    #[inline]
+    fn next_frame(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
+        each!(&mut self.walk, walk => walk.next_frame())
+    }
+
+    fn interfaces(&self) -> &[Interface] {
+        each!(&self.walk, walk => walk.interfaces())
+    }
+
+    fn report(&self) -> SourceReport {
+        each!(&self.walk, walk => walk.report())
+    }
+}

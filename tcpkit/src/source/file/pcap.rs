@@ -1,0 +1,227 @@
+//! The classic format (draft-ietf-opsawg-pcap): a file header, then a record a frame.
+//!
+//! Microseconds or nanoseconds, either byte order, and the "modified" records of Alexey
+//! Kuznetzov's libpcap, which are eight bytes longer. Walking a mapped file is the hot path of
+//! an offline run: the record header is read once, checked once, and the frame borrowed.
+
+use super::account::{Account, Stop};
+use super::cursor::{Cursor, u16_at, u32_at};
+use super::map::Mapped;
+use crate::limits;
+use crate::source::{Frame, Interface, LinkType, SourceError, SourceReport, Timestamp};
+
+/// Bytes of the file header.
+pub(super) const FILE_HEADER: usize = 24;
+
+/// The progress handle hears of every so many frames, as a mask.
+pub(super) const MARK: u64 = 4096 - 1;
+
+/// What the magic number says about the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    /// Numbers are big-endian.
+    big: bool,
+    /// Nanoseconds in a unit of the record's fraction field.
+    unit: u32,
+    /// Bytes of a record header.
+    header: usize,
+    /// Written before version 2.4, when some programs wrote the two lengths in the other order.
+    old: bool,
+}
+
+impl Shape {
+    fn new(magic: [u8; 4]) -> Option<Self> {
+        let shape = |big, unit, header| Some(Self { big, unit, header, old: false });
+        match magic {
+            [0xd4, 0xc3, 0xb2, 0xa1] => shape(false, 1000, 16),
+            [0xa1, 0xb2, 0xc3, 0xd4] => shape(true, 1000, 16),
+            [0x4d, 0x3c, 0xb2, 0xa1] => shape(false, 1, 16),
+            [0xa1, 0xb2, 0x3c, 0x4d] => shape(true, 1, 16),
+            [0x34, 0xcd, 0xb2, 0xa1] => shape(false, 1000, 24),
+            [0xa1, 0xb2, 0xcd, 0x34] => shape(true, 1000, 24),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a file that begins so is a classic capture file.
+pub(super) fn is_pcap(magic: [u8; 4]) -> bool {
+    Shape::new(magic).is_some()
+}
+
+/// A record header.
+#[derive(Clone, Copy)]
+struct Record {
+    seconds: u32,
+    fraction: u32,
+    captured: u32,
+    wire: u32,
+}
+
+impl Record {
+    #[inline]
+    fn read(bytes: &[u8], shape: Shape) -> Self {
+        let Some(head) = bytes.first_chunk::<16>() else {
+            return Self { seconds: 0, fraction: 0, captured: 0, wire: 0 };
+        };
+        Self {
+            seconds: u32_at(head, 0, shape.big),
+            fraction: u32_at(head, 4, shape.big),
+            captured: u32_at(head, 8, shape.big),
+            wire: u32_at(head, 12, shape.big),
+        }
+    }
+
+    /// Puts right what cannot be: more captured than there was.
+    #[cold]
+    fn straightened(self, shape: Shape) -> Self {
+        if shape.old {
+            return Self { captured: self.wire, wire: self.captured, ..self };
+        }
+        Self { wire: self.captured, ..self }
+    }
+
+    #[inline]
+    fn time(&self, unit: u32) -> Timestamp {
+        let fraction = u64::from(self.fraction) * u64::from(unit);
+        Timestamp(u64::from(self.seconds) * 1_000_000_000 + fraction)
+    }
+}
+
+/// Walks the records of one file.
+#[derive(Debug)]
+pub(super) struct Pcap<C> {
+    cursor: C,
+    shape: Shape,
+    link: LinkType,
+    account: Account,
+    interface: Interface,
+    /// Empty records before this byte are believed.
+    look_again: u64,
+}
+
+impl<C: Cursor> Pcap<C> {
+    /// Reads the file header; the cursor stands at the first byte, a known magic number.
+    pub fn open(mut cursor: C) -> Result<Self, SourceError> {
+        if !cursor.ensure(FILE_HEADER)? {
+            return Err(SourceError(format!(
+                "{}: it ends within its file header, after {} of {FILE_HEADER} bytes",
+                cursor.name(),
+                cursor.ahead().len()
+            )));
+        }
+        let (shape, interface) = file_header(cursor.take(0, FILE_HEADER))
+            .map_err(|why| SourceError(format!("{}: {why}", cursor.name())))?;
+        let link = interface.link;
+        Ok(Self { cursor, shape, link, account: Account::default(), interface, look_again: 0 })
+    }
+
+    /// The next record's frame.
+    #[inline]
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
+        let header = self.shape.header;
+        if self.account.over || !self.cursor.ensure(header)? {
+            return self.ran_out(header, "the header of a record");
+        }
+        let mut record = Record::read(self.cursor.ahead(), self.shape);
+        if record.captured > record.wire {
+            record = record.straightened(self.shape);
+        }
+        let captured = record.captured as usize;
+        if captured > limits::FRAME_BYTES || self.cursor.is_lost() || self.is_gone(record) {
+            return self.damaged(record);
+        }
+        if !self.cursor.ensure(header + captured)? {
+            return self.ran_out(header + captured, "a record");
+        }
+        self.account.frames += 1;
+        if self.account.frames & MARK == 0 {
+            self.cursor.mark();
+        }
+        Ok(Some(Frame {
+            data: self.cursor.take(header, captured),
+            time: record.time(self.shape.unit),
+            number: self.account.frames,
+            wire_len: record.wire,
+            interface: 0,
+            link: self.link,
+        }))
+    }
+
+    /// The file's only interface.
+    pub fn interfaces(&self) -> &[Interface] {
+        std::slice::from_ref(&self.interface)
+    }
+
+    /// How it ended.
+    pub fn report(&self) -> SourceReport {
+        SourceReport { dropped: 0, notices: self.account.notices.clone() }
+    }
+
+    /// Whether this record is what a file that was shortened shows behind its end: zeros, up to
+    /// the end of a page. Looked at once a page, for a file may hold empty records.
+    #[inline]
+    fn is_gone(&mut self, record: Record) -> bool {
+        if record.wire > 0 || record.seconds > 0 || self.cursor.offset() < self.look_again {
+            return false;
+        }
+        self.look_again = self.cursor.offset() + 4096;
+        self.cursor.shortened().is_some()
+    }
+
+    #[cold]
+    fn ran_out<'a>(
+        &mut self,
+        need: usize,
+        what: &'static str,
+    ) -> Result<Option<Frame<'a>>, SourceError> {
+        if !self.account.over {
+            let from = self.cursor.offset();
+            self.account.stop(&self.cursor, Stop::RanOut { what, from, need: need as u64 })?;
+        }
+        Ok(None)
+    }
+
+    #[cold]
+    fn damaged<'a>(&mut self, record: Record) -> Result<Option<Frame<'a>>, SourceError> {
+        let (len, limit) = (record.captured, limits::FRAME_BYTES);
+        let why = format!("a frame of {len} bytes, where {limit} is the most");
+        self.account.stop(&self.cursor, Stop::Damaged(why))?;
+        Ok(None)
+    }
+}
+
+impl Pcap<Mapped> {
+    /// The same file from its first record.
+    pub fn again(&self) -> Self {
+        let mut cursor = self.cursor.again();
+        cursor.take(0, FILE_HEADER);
+        let (account, interface) = (Account::default(), self.interface.clone());
+        Self { cursor, shape: self.shape, link: self.link, account, interface, look_again: 0 }
+    }
+}
+
+/// Reads the file header: magic, version, snap length and link type.
+fn file_header(bytes: &[u8]) -> Result<(Shape, Interface), String> {
+    let Some(mut shape) = bytes.first_chunk().and_then(|magic| Shape::new(*magic)) else {
+        return Err("not a capture file".to_owned());
+    };
+    let (major, minor) = (u16_at(bytes, 4, shape.big), u16_at(bytes, 6, shape.big));
+    if major != 2 {
+        return Err(format!("a pcap file of version {major}.{minor}; only 2.x is read"));
+    }
+    shape.old = minor <= 3;
+    let snaplen = u32_at(bytes, 16, shape.big);
+    // The upper half says how long frame check sequences are, not what the link is.
+    let link = (u32_at(bytes, 20, shape.big) & 0xffff) as u16;
+    Ok((shape, Interface { link: link_type(link), name: None, snaplen }))
+}
+
+/// The registry's number for what some systems wrote instead: OpenBSD and others put their own
+/// DLT_RAW, 12 or 14, where LINKTYPE_RAW belongs.
+pub(super) fn link_type(written: u16) -> LinkType {
+    match written {
+        12 | 14 => LinkType::RAW,
+        other => LinkType(other),
+    }
+}
