@@ -83,3 +83,11 @@ pub const FRAGMENT_TIME: Duration = Duration::from_secs(30);
 
 /// Link, tunnel and extension headers that are walked in one frame.
 pub const HEADERS: usize = 24;
+
+/// A head of an HTTP message, or a line between its chunks, that is longer than this is no HTTP: servers
+/// take 8 to 64 KiB.
+pub const HTTP_HEAD_BYTES: u64 = 256 << 10;
+
+/// A request line that ends within so many bytes tells HTTP; RFC 9112 (section 3) asks servers to
+/// take 8,000.
+pub const HTTP_PROBE_BYTES: usize = 8192;
