@@ -115,3 +115,10 @@ pub const INTERFACES: usize = 65_536;
 
 /// Bytes of an interface's name; Linux allows 15, Windows needs some 50.
 pub const INTERFACE_NAME: usize = 256;
+/// A head of an HTTP message, or a line between its chunks, that is longer than this is no HTTP: servers
+/// take 8 to 64 KiB.
+pub const HTTP_HEAD_BYTES: u64 = 256 << 10;
+
+/// A request line that ends within so many bytes tells HTTP; RFC 9112 (section 3) asks servers to
+/// take 8,000.
+pub const HTTP_PROBE_BYTES: usize = 8192;

@@ -1,6 +1,7 @@
 //! One run over a capture file, from options to summary.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,14 +19,14 @@ use crate::limits;
 use crate::sink::Sink;
 use crate::sink::interval::Interval;
 use crate::sink::json::JsonSink;
-use crate::sink::pcap::Writer;
+use crate::sink::pcap::{self, Writer};
 use crate::sink::select::Select;
 use crate::sink::stats::summary::Summary;
 use crate::sink::stats::{Rules, Stats};
 use crate::sink::text::TextSink;
 use crate::source::file::{FileSource, ProgressBar};
 use crate::source::filter::Filter;
-use crate::source::{Source, SourceReport};
+use crate::source::{LinkType, Source, SourceReport};
 use crate::wire::Transport;
 
 /// Frames between two looks at the signals.
@@ -101,7 +102,7 @@ impl Run<'_> {
 
     /// Reads the whole file with as many workers as make sense.
     fn read(&self, source: FileSource) -> anyhow::Result<(Outlet, SourceReport)> {
-        let sinks = self.sinks()?;
+        let sinks = self.sinks(&source)?;
         let many = sinks.is_empty() && self.options.count.is_none();
         let wanted = self.options.threads.unwrap_or(1).clamp(1, limits::SHARDS);
         let mut others = Vec::new();
@@ -177,7 +178,9 @@ impl Run<'_> {
                 break;
             }
         }
-        Ok((worker.finish(), source.report()))
+        let mut outlet = worker.finish();
+        outlet.notices.extend(filter.iter().flat_map(Filter::notices).cloned());
+        Ok((outlet, source.report()))
     }
 
     /// Looks at signals and sinks; true ends the run.
@@ -194,7 +197,7 @@ impl Run<'_> {
             return Ok(None);
         }
         let text = self.options.filter.join(" ");
-        let link = source.interfaces().first().map(|interface| interface.link);
+        let link = source.interfaces().first().map_or(LinkType::ETHERNET, |first| first.link);
         Ok(Some(Filter::new(&text, link)?))
     }
 
@@ -210,7 +213,7 @@ impl Run<'_> {
     }
 
     /// The sinks that the options ask for, besides statistics.
-    fn sinks(&self) -> anyhow::Result<Vec<Box<dyn Sink + Send>>> {
+    fn sinks(&self, source: &FileSource) -> anyhow::Result<Vec<Box<dyn Sink + Send>>> {
         let options = self.options;
         let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
         let interval = options
@@ -234,9 +237,28 @@ impl Run<'_> {
             }
         }
         if let Some(path) = &options.write {
-            sinks.push(Box::new(Writer::new(path, options.write_size, options.write_files)?));
+            sinks.push(Box::new(self.writer(path, source)?));
         }
         Ok(sinks)
+    }
+
+    /// Saves frames to `path`. Interfaces are described by what the file tells before its first
+    /// frame, and by the frames themselves.
+    fn writer(&self, path: &Path, source: &FileSource) -> anyhow::Result<Writer> {
+        let options = self.options;
+        let writer = Writer::create(pcap::Settings {
+            path: path.to_owned(),
+            size: options.write_size,
+            files: options.write_files.and_then(|files| u32::try_from(files).ok()),
+            input: options.read.clone(),
+        })?;
+        let mut ahead = source.reopen();
+        if let Some(ahead) = &mut ahead {
+            // What is wrong with the file is told when it is read.
+            let _ = ahead.next_frame();
+        }
+        writer.interfaces().learn(ahead.as_ref().unwrap_or(source).interfaces());
+        Ok(writer)
     }
 
     fn summarise(&self, stats: &Stats) -> io::Result<()> {

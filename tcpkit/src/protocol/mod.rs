@@ -151,7 +151,8 @@ pub struct Parsed {
     pub consumed: usize,
     /// Bytes *after the consumed ones* that nobody needs to see (a body of known length). They may
     /// be in this input or still to come; the stream steps over them without copying, and a gap
-    /// inside them costs nothing. Bytes stepped over in the same input are followed by another call.
+    /// inside them costs nothing. When the last of them has gone by, another call follows at once, also
+    /// where nothing is behind it: `bytes` is then empty, and `first` is when that last byte was seen.
     pub skip: u64,
     /// Whether the direction can go on.
     pub verdict: Verdict,

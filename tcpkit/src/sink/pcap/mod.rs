@@ -175,6 +175,7 @@ impl Sink for Writer {
             Event::Packet(packet) => self.save(&packet.frame),
             // Who reads the file while it grows waits a second at most.
             Event::Tick(_) => self.output.flush(),
+            Event::Reopen => self.reopen(),
             _ => Ok(()),
         }
     }

@@ -1,0 +1,77 @@
+//! What the outstanding requests mean for the framing of their responses.
+//!
+//! Reads the [`Kind`] of every request in order and gives it back for the response that answers
+//! it. Held as runs, so that a pipeline of equal requests takes no memory.
+
+use std::collections::VecDeque;
+
+use super::head::Kind;
+use crate::limits::PENDING_REQUESTS;
+
+/// The kinds of outstanding requests.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    runs: VecDeque<(Kind, u32)>,
+    /// Something was lost: what is noted may be of requests that were answered long ago.
+    stale: bool,
+    /// The next request was answered before its head was complete (a 408, a 414).
+    early: bool,
+}
+
+impl Asked {
+    /// Notes a request.
+    ///
+    /// After a loss, the first new request is taken for the only one: a client that does not pipeline
+    /// sends it when it has all answers.
+    pub(super) fn push(&mut self, kind: Kind) {
+        if self.stale || self.runs.len() >= PENDING_REQUESTS {
+            self.clear();
+        }
+        if std::mem::take(&mut self.early) {
+            return;
+        }
+        match self.runs.back_mut() {
+            Some((last, count)) if *last == kind => *count = count.saturating_add(1),
+            _ => self.runs.push_back((kind, 1)),
+        }
+    }
+
+    /// The request that the next response answers. `asking` says whether the head of a request is just
+    /// being read.
+    pub(super) fn pop(&mut self, asking: bool) -> Kind {
+        let Some((kind, count)) = self.runs.front_mut() else {
+            self.early = asking;
+            return Kind::Other;
+        };
+        let kind = *kind;
+        *count -= 1;
+        if *count == 0 {
+            self.runs.pop_front();
+        }
+        kind
+    }
+
+    /// The request that the next response answers, which goes on waiting.
+    pub(super) fn peek(&self) -> Kind {
+        self.runs.front().map(|run| run.0).unwrap_or_default()
+    }
+
+    /// Whether the response to the last request decides what the bytes behind that request are.
+    pub(super) fn decides(&self) -> bool {
+        self.runs
+            .back()
+            .is_some_and(|run| matches!(run.0, Kind::Connect | Kind::Upgrade))
+    }
+
+    /// Bytes of either direction were lost.
+    pub(super) fn lose(&mut self) {
+        self.stale = true;
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
+        self.stale = false;
+        self.early = false;
+    }
+}

@@ -1,0 +1,256 @@
+//! The state of one conversation.
+//!
+//! Reads both directions' bytes, makes messages. All bytes are consumed as they come, except those
+//! that follow a CONNECT or upgrade request: the response tells what they are.
+
+use super::asked::Asked;
+use super::body::{self, Framing};
+use super::cursor::Cursor;
+use super::head::Head;
+use super::open::{Open, cut_start_line, is_interim};
+use super::resync::resync;
+use super::way::{State, Turn, Way};
+use crate::flow::Direction;
+use crate::protocol::{Dissector, Input, Mark, Message, Output, Parsed, Phase, Resync, Verdict};
+
+/// Parser state of one conversation; nothing else is allocated while no message is half read and no
+/// request waits.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    ways: [Way; 2],
+    asked: Asked,
+    /// What the conversation became, where that was found out.
+    opaque: Option<&'static str>,
+    /// The answer to a CONNECT or an upgrade was lost: what is no HTTP from here on comes of that.
+    undecided: bool,
+}
+
+impl Dissector for Conversation {
+    fn parse(&mut self, direction: Direction, input: &Input<'_>, out: &mut Output) -> Parsed {
+        let mut cursor = Cursor::new(direction, input);
+        if let Some(what) = self.opaque {
+            return cursor.stop(Verdict::Opaque(what));
+        }
+        let parsed = loop {
+            if let Some(parsed) = self.turn(&mut cursor, out) {
+                break parsed;
+            }
+        };
+        let way = self.way(direction);
+        way.seen = cursor.offset();
+        way.last = input.last;
+        parsed
+    }
+
+    fn resync(&mut self, direction: Direction, input: &Input<'_>) -> Resync {
+        match self.way(direction).state {
+            State::Close => Resync::Found(0),
+            _ => resync(direction, input),
+        }
+    }
+
+    fn gap(&mut self, direction: Direction, out: &mut Output) {
+        let way = self.way(direction);
+        let (seen, last) = (way.seen, way.last);
+        // What is missing of a body that ends with the connection is part of it.
+        if !matches!(way.state, State::Close) {
+            self.cut(direction, seen, last, out);
+        }
+        self.lose(direction);
+    }
+
+    fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output) {
+        let way = self.way(direction);
+        match way.state {
+            State::Close => way.finish(direction, offset, last, 0, out),
+            State::Length(end) if offset >= end => way.finish(direction, end, last, 0, out),
+            _ => self.cut(direction, offset, last, out),
+        }
+        if direction == Direction::ToClient {
+            self.release();
+        }
+    }
+
+    fn blocked(&self, direction: Direction) -> bool {
+        let [to_server, _] = &self.ways;
+        let idle = matches!(to_server.state, State::Idle);
+        direction == Direction::ToServer && idle && self.opaque.is_none() && self.asked.decides()
+    }
+}
+
+impl Conversation {
+    fn way(&mut self, direction: Direction) -> &mut Way {
+        let [to_server, to_client] = &mut self.ways;
+        match direction {
+            Direction::ToServer => to_server,
+            Direction::ToClient => to_client,
+        }
+    }
+
+    fn turn(&mut self, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
+        let blocked = self.blocked(cursor.direction);
+        let way = self.way(cursor.direction);
+        match std::mem::take(&mut way.state) {
+            State::Idle if blocked || cursor.is_done() => Some(cursor.stop(Verdict::Continue)),
+            State::Idle => self.begin(cursor, out),
+            State::Head(open) => self.resume(open, cursor, out),
+            State::Length(end) => way.length(end, cursor, out),
+            State::Close => way.until_close(cursor),
+            State::Chunk(end) => way.chunk(end, cursor),
+            state => match way.chunk_line(state, cursor, out) {
+                Ok(turn) => turn,
+                Err(reason) => Some(self.fault(reason, cursor, out)),
+            },
+        }
+    }
+
+    fn begin(&mut self, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
+        let mut open = Open::new(cursor);
+        match open.read(&mut self.way(cursor.direction).carry, cursor) {
+            Ok(true) => self.complete(&open, cursor, out),
+            Ok(false) => self.wait(Box::new(open), cursor),
+            Err(verdict) => Some(self.broken(verdict, cursor)),
+        }
+    }
+
+    fn resume(&mut self, mut open: Box<Open>, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
+        match open.read(&mut self.way(cursor.direction).carry, cursor) {
+            Ok(true) => {
+                open.keep(cursor);
+                self.complete(&open, cursor, out)
+            }
+            Ok(false) => self.wait(open, cursor),
+            Err(verdict) => Some(self.broken(verdict, cursor)),
+        }
+    }
+
+    /// The head goes on in the next input.
+    fn wait(&mut self, mut open: Box<Open>, cursor: &Cursor<'_>) -> Turn {
+        let way = self.way(cursor.direction);
+        if open.head.is_some() || way.carry.len() > 0 {
+            open.keep(cursor);
+            way.state = State::Head(open);
+        }
+        Some(cursor.stop(Verdict::Continue))
+    }
+
+    /// The head is whole: tells the message, and finds out what follows.
+    fn complete(&mut self, open: &Open, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
+        let head = open.head.as_ref()?;
+        let framing = self.framing(cursor.direction, head);
+        self.undecided = false;
+        let text = open.text(head, cursor, out);
+        let message = open.message(cursor.direction, head, cursor.offset(), cursor.last());
+        cursor.told = Some(out.messages.len());
+        out.messages.push(Message {
+            phase: Phase::Head,
+            text,
+            ..message
+        });
+        let way = self.way(cursor.direction);
+        way.start = open.start;
+        let end = cursor.offset();
+        match framing {
+            Framing::Length(0) => way.finish_here(end, 0, cursor, out),
+            Framing::Length(length) => way.state = State::Length(end.saturating_add(length)),
+            Framing::Chunked => way.state = State::ChunkSize,
+            Framing::Close => way.state = State::Close,
+            Framing::Faulty(reason) => return Some(self.fault(reason, cursor, out)),
+            Framing::Switch(what) => {
+                way.finish_here(end, 0, cursor, out);
+                return Some(self.broken(Verdict::Opaque(what), cursor));
+            }
+        }
+        None
+    }
+
+    /// Notes a request, or finds a response's, and tells what follows the head.
+    fn framing(&mut self, direction: Direction, head: &Head) -> Framing {
+        if direction == Direction::ToServer {
+            self.asked.push(head.kind);
+            return body::of_request(head);
+        }
+        let [to_server, _] = &self.ways;
+        let asking = matches!(to_server.state, State::Head(_));
+        let interim = is_interim(head.status);
+        let kind = if interim {
+            self.asked.peek()
+        } else {
+            self.asked.pop(asking)
+        };
+        body::of_response(head, kind)
+    }
+
+    /// Ends the message that is being read: nobody can tell where it really does.
+    fn fault(&mut self, reason: &'static str, cursor: &mut Cursor<'_>, out: &mut Output) -> Parsed {
+        let end = cursor.offset();
+        self.way(cursor.direction)
+            .finish_here(end, Message::CUT, cursor, out);
+        self.broken(Verdict::Malformed(reason), cursor)
+    }
+
+    /// Leaves the grammar.
+    fn broken(&mut self, verdict: Verdict, cursor: &Cursor<'_>) -> Parsed {
+        self.way(cursor.direction).carry.clear();
+        self.opaque = match verdict {
+            Verdict::Opaque(what) => Some(what),
+            _ if self.undecided => Some("tunnel"),
+            _ => None,
+        };
+        self.lose(cursor.direction);
+        cursor.stop(self.opaque.map_or(verdict, Verdict::Opaque))
+    }
+
+    /// Ends what is half read.
+    fn cut(&mut self, direction: Direction, end: u64, last: Mark, out: &mut Output) {
+        let way = self.way(direction);
+        match std::mem::take(&mut way.state) {
+            State::Idle => {}
+            State::Head(open) => self.cut_head(direction, &open, end, last, out),
+            _ => way.finish(direction, end, last, Message::CUT, out),
+        }
+        self.way(direction).carry.clear();
+    }
+
+    /// Tells a message by as much of its head as there is, if that is enough.
+    fn cut_head(
+        &mut self,
+        direction: Direction,
+        open: &Open,
+        end: u64,
+        last: Mark,
+        out: &mut Output,
+    ) {
+        let carry = &self.way(direction).carry;
+        let Some(head) = open.head.or_else(|| cut_start_line(direction, carry)) else {
+            return;
+        };
+        if let Framing::Switch(what) = self.framing(direction, &head) {
+            self.opaque = Some(what);
+        }
+        let text = open.kept_text(&head, out);
+        let message = open.message(direction, &head, end, last);
+        let flags = message.flags | Message::CUT;
+        out.messages.push(Message {
+            flags,
+            text,
+            ..message
+        });
+    }
+
+    /// Something of `direction` was not seen, or not understood.
+    fn lose(&mut self, direction: Direction) {
+        self.asked.lose();
+        if direction == Direction::ToClient {
+            self.release();
+        }
+    }
+
+    /// Nobody will tell what the client's next bytes are: they are taken as they look.
+    fn release(&mut self) {
+        if self.asked.decides() {
+            self.asked.clear();
+            self.undecided = true;
+        }
+    }
+}
