@@ -114,6 +114,7 @@ fn handshake(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "tests may")]
 mod tests {
     use super::*;
 

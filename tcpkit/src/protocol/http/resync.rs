@@ -13,6 +13,9 @@ use crate::flow::Direction;
 use crate::limits::HTTP_PROBE_BYTES;
 use crate::protocol::{Input, Probe, Resync};
 
+/// What ends a head.
+const EMPTY_LINE: &[u8] = b"\r\n\r\n";
+
 /// Whether a message begins at some place; `None` where more bytes must tell.
 type Sure = Option<bool>;
 
@@ -50,14 +53,15 @@ fn begins(direction: Direction, bytes: &[u8], start: usize) -> Sure {
 
 /// Places inside a segment where a message may begin.
 fn inside(direction: Direction, bytes: &[u8]) -> impl Iterator<Item = (usize, Sure)> {
-    let (mark, before, message): (&[u8], usize, fn(&[u8]) -> Sure) = match direction {
-        Direction::ToServer => (b"\r\n\r\n", 4, known_request),
-        Direction::ToClient => (b"HTTP/1.", 0, status_and_field),
+    let mark: &[u8] = match direction {
+        Direction::ToServer => EMPTY_LINE,
+        Direction::ToClient => b"HTTP/1.",
     };
     let whole = memmem::find_iter(bytes, mark).map(move |at| {
-        match message(bytes.get(at + before..).unwrap_or_default()) {
-            Some(true) => (at + before, Some(true)),
-            sure => (at, sure),
+        let rest = bytes.get(at..).unwrap_or_default();
+        match direction {
+            Direction::ToServer => known_request(at, rest),
+            Direction::ToClient => (at, status_and_field(rest)),
         }
     });
     let half = (1..mark.len())
@@ -66,17 +70,20 @@ fn inside(direction: Direction, bytes: &[u8]) -> impl Iterator<Item = (usize, Su
     whole.chain(half.map(|length| (bytes.len() - length, None)))
 }
 
-/// A request line with a method that is known and a target in a usual form.
-fn known_request(bytes: &[u8]) -> Sure {
-    let (line, _) = match crlf_line(bytes) {
-        Ok(split) => split,
-        Err(sure) => return sure.or_else(|| begins(Direction::ToServer, bytes, 0).map(|_| false)),
-    };
-    let Some((name, rest)) = method(line) else {
-        return Some(false);
-    };
-    let usual = matches!(rest, [b' ', b'/' | b'*' | b'h', ..]) || name == b"CONNECT";
-    Some(usual && command(name) > 0 && probe_request(bytes) == Probe::Request)
+/// Whether a request line follows the empty line that is at `at`, with a method that is known and a target
+/// in a usual form. While more bytes must tell, the empty line is kept as well.
+fn known_request(at: usize, bytes: &[u8]) -> (usize, Sure) {
+    let bytes = bytes.get(EMPTY_LINE.len()..).unwrap_or_default();
+    match begins(Direction::ToServer, bytes, 0) {
+        Some(true) => {
+            let usual = method(bytes).is_some_and(|(name, rest)| {
+                let target = matches!(rest, [b' ', b'/' | b'*' | b'h', ..]);
+                command(name) > 0 && (target || name == b"CONNECT")
+            });
+            (at + EMPTY_LINE.len(), Some(usual))
+        }
+        sure => (at, sure),
+    }
 }
 
 /// A status line, and a line behind it that is a field or empty.

@@ -646,7 +646,7 @@ fn a_message_is_found_again() {
             ToServer,
             "cut: b\r\n\r\nBREW / HTTP/1.1\r\n",
             0,
-            Resync::Nowhere { keep: 0 },
+            Resync::Nowhere { keep: 2 },
         ),
         (
             ToServer,
@@ -686,7 +686,7 @@ fn a_message_is_found_again() {
             ToClient,
             "bodyHTTP/1.1 200 OK\r\nDa",
             0,
-            Resync::Nowhere { keep: 21 },
+            Resync::Nowhere { keep: 19 },
         ),
         (ToClient, "bodyHTT", 0, Resync::Nowhere { keep: 3 }),
         (
