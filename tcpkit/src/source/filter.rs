@@ -33,8 +33,10 @@ impl Filter {
     /// When libpcap refuses the expression: its grammar, an unknown host or protocol name, a
     /// test that this link type has no place for, or one that no frame can pass.
     pub fn new(expression: &str, first_link: LinkType) -> Result<Self, FilterError> {
-        let program = compile(expression, first_link)
-            .map_err(|why| FilterError { expression: expression.to_owned(), why })?;
+        let program = compile(expression, first_link).map_err(|why| FilterError {
+            expression: expression.to_owned(),
+            why,
+        })?;
         Ok(Self {
             expression: expression.to_owned(),
             programs: vec![(first_link, Some(program))],
@@ -49,7 +51,11 @@ impl Filter {
 
     /// Whether a frame passes. None does on a link type that the expression has no meaning on.
     pub fn matches(&mut self, frame: &Frame<'_>) -> bool {
-        if self.programs.first().is_none_or(|(link, _)| *link != frame.link) {
+        if self
+            .programs
+            .first()
+            .is_none_or(|(link, _)| *link != frame.link)
+        {
             self.bring_forward(frame.link);
         }
         match self.programs.first() {
@@ -71,7 +77,10 @@ impl Filter {
     /// it can no longer be resolved.
     pub fn again(&self) -> Result<Self, FilterError> {
         let first = self.programs.iter().find(|(_, program)| program.is_some());
-        Self::new(&self.expression, first.map_or(LinkType::ETHERNET, |(link, _)| *link))
+        Self::new(
+            &self.expression,
+            first.map_or(LinkType::ETHERNET, |(link, _)| *link),
+        )
     }
 
     #[cold]
@@ -138,7 +147,9 @@ unsafe extern "C" {
 /// `BpfProgram::filter` takes the captured length for that on the wire, so the interpreter is
 /// called with both.
 fn run(program: &BpfProgram, frame: &Frame<'_>) -> bool {
-    let Ok(captured) = libc::c_uint::try_from(frame.data.len()) else { return false };
+    let Ok(captured) = libc::c_uint::try_from(frame.data.len()) else {
+        return false;
+    };
     // SAFETY: the instructions are libpcap's own, validated by its compiler and terminated by a
     // return; `BpfInstruction` is transparent over its `struct bpf_insn`. The packet is
     // `captured` bytes long, and the interpreter reads none beyond them.
@@ -169,11 +180,20 @@ mod tests {
     }
 
     fn frame(data: &[u8], link: LinkType, wire_len: u32) -> Frame<'_> {
-        Frame { data, time: Timestamp(0), number: 1, wire_len, interface: 0, link }
+        Frame {
+            data,
+            time: Timestamp(0),
+            number: 1,
+            wire_len,
+            interface: 0,
+            link,
+        }
     }
 
     fn passes(expression: &str, data: &[u8], link: LinkType, wire_len: u32) -> bool {
-        Filter::new(expression, link).unwrap().matches(&frame(data, link, wire_len))
+        Filter::new(expression, link)
+            .unwrap()
+            .matches(&frame(data, link, wire_len))
     }
 
     #[test]
@@ -206,7 +226,12 @@ mod tests {
             assert!(!filter.matches(&frame(&IP, LinkType::ETHERNET, 40)));
         }
         assert!(filter.notices().is_empty());
-        assert!(filter.again().unwrap().matches(&frame(&bytes, LinkType::ETHERNET, 54)));
+        assert!(
+            filter
+                .again()
+                .unwrap()
+                .matches(&frame(&bytes, LinkType::ETHERNET, 54))
+        );
     }
 
     #[test]
@@ -216,7 +241,12 @@ mod tests {
         assert!(!passes("less 100", &bytes, LinkType::ETHERNET, 1514));
         assert!(!passes("greater 1000", &bytes, LinkType::ETHERNET, 54));
         // What was cut off cannot be looked at, and does not match.
-        assert!(!passes("tcp port 6379", &bytes[..36], LinkType::ETHERNET, 54));
+        assert!(!passes(
+            "tcp port 6379",
+            &bytes[..36],
+            LinkType::ETHERNET,
+            54
+        ));
         assert!(!passes("tcp port 6379", &[], LinkType::ETHERNET, 0));
     }
 
@@ -228,13 +258,22 @@ mod tests {
         }
         assert!(filter.matches(&frame(&ethernet(), LinkType::ETHERNET, 54)));
         assert_eq!(filter.notices().len(), 1);
-        assert!(filter.notices()[0].contains("on raw IP"), "{:?}", filter.notices());
+        assert!(
+            filter.notices()[0].contains("on raw IP"),
+            "{:?}",
+            filter.notices()
+        );
     }
 
     #[test]
     fn a_wrong_expression_is_quoted_with_what_libpcap_says() {
-        let error = Filter::new("tcp prot 80", LinkType::ETHERNET).unwrap_err().to_string();
-        assert!(error.starts_with("the filter \"tcp prot 80\" cannot be used: "), "{error}");
+        let error = Filter::new("tcp prot 80", LinkType::ETHERNET)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("the filter \"tcp prot 80\" cannot be used: "),
+            "{error}"
+        );
         assert!(error.contains("syntax error"), "{error}");
         assert!(Filter::new("port\0 80", LinkType::ETHERNET).is_err());
     }

@@ -16,7 +16,11 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     /// From whole seconds and nanoseconds; saturates in the year 2554.
     pub fn new(seconds: u64, nanoseconds: u32) -> Self {
-        Self(seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(nanoseconds)))
+        Self(
+            seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(u64::from(nanoseconds)),
+        )
     }
 
     /// Time that passed from `earlier` until this, in nanoseconds; 0 where the clock went back.

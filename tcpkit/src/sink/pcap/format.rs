@@ -61,7 +61,10 @@ impl Format {
     pub fn empty(&mut self, out: &mut Vec<u8>, interface: Option<Interface>) {
         match self {
             Self::Pcap(_) => {
-                file_header(out, interface.map_or(LinkType::ETHERNET, |known| known.link));
+                file_header(
+                    out,
+                    interface.map_or(LinkType::ETHERNET, |known| known.link),
+                );
             }
             Self::Pcapng(_) => section_header(out),
         }
@@ -111,10 +114,13 @@ impl Described {
             self.begun = true;
         }
         let next = self.numbers.len() as u32;
-        let number = *self.numbers.entry((frame.interface, frame.link.0)).or_insert_with(|| {
-            describe(out, &interface());
-            next
-        });
+        let number = *self
+            .numbers
+            .entry((frame.interface, frame.link.0))
+            .or_insert_with(|| {
+                describe(out, &interface());
+                next
+            });
         block(out, 6, |out| {
             put(out, number);
             put(out, (frame.time.0 >> 32) as u32);
@@ -133,7 +139,11 @@ fn section_header(out: &mut Vec<u8>) {
         // The section's length is not known while it is written.
         out.extend_from_slice(&[0xff; 8]);
         // shb_userappl
-        option(out, 4, concat!("tcpkit ", env!("CARGO_PKG_VERSION")).as_bytes());
+        option(
+            out,
+            4,
+            concat!("tcpkit ", env!("CARGO_PKG_VERSION")).as_bytes(),
+        );
         put(out, 0);
     });
 }

@@ -58,11 +58,19 @@ impl Interfaces {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = held.get(frame.interface as usize);
         let (name, snaplen) = known.map_or((None, 0), |known| (known.name.clone(), known.snaplen));
-        Interface { link: frame.link, name, snaplen }
+        Interface {
+            link: frame.link,
+            name,
+            snaplen,
+        }
     }
 
     fn first(&self) -> Option<Interface> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .first()
+            .cloned()
     }
 }
 
@@ -91,7 +99,14 @@ impl Writer {
         let output = Output::create(&numbered(&settings, 0), settings.input.as_deref())?;
         let format = Format::named(&settings.path);
         let interfaces = Interfaces::default();
-        Ok(Self { settings, interfaces, output, format, turn: 0, scratch: Vec::new() })
+        Ok(Self {
+            settings,
+            interfaces,
+            output,
+            format,
+            turn: 0,
+            scratch: Vec::new(),
+        })
     }
 
     /// The list that gives saved interfaces their names and snap lengths.
@@ -158,7 +173,8 @@ impl Writer {
     fn conclude(&mut self) -> io::Result<()> {
         if self.output.written() == 0 {
             self.scratch.clear();
-            self.format.empty(&mut self.scratch, self.interfaces.first());
+            self.format
+                .empty(&mut self.scratch, self.interfaces.first());
             self.output.write(&self.scratch)?;
         }
         self.output.flush()
@@ -167,7 +183,10 @@ impl Writer {
 
 impl Sink for Writer {
     fn needs(&self) -> Needs {
-        Needs { packets: true, text: false }
+        Needs {
+            packets: true,
+            text: false,
+        }
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {

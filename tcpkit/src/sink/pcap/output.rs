@@ -26,7 +26,11 @@ impl Output {
         };
         let file = opened.map_err(|error| named(path, error.kind(), &error))?;
         let file = BufWriter::with_capacity(BUFFER, file);
-        Ok(Self { path: path.to_owned(), file, written: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            written: 0,
+        })
     }
 
     /// Bytes written since it was created, those held back included.
@@ -47,7 +51,9 @@ impl Output {
 
     /// Whether the path still leads to this file. Standard output and devices always do.
     pub fn still_stands(&self) -> bool {
-        let Ok(own) = self.file.get_ref().metadata() else { return true };
+        let Ok(own) = self.file.get_ref().metadata() else {
+            return true;
+        };
         if !own.is_file() || self.path == Path::new("-") {
             return true;
         }
@@ -64,9 +70,10 @@ impl Output {
 fn not_over(path: &Path, input: Option<&Path>) -> io::Result<()> {
     let there = |path: &Path| std::fs::metadata(path).ok().filter(Metadata::is_file);
     match (there(path), input.and_then(there)) {
-        (Some(output), Some(input)) if same(&output, &input) => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is the file that is read"))
-        }
+        (Some(output), Some(input)) if same(&output, &input) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is the file that is read",
+        )),
         _ => Ok(()),
     }
 }
@@ -87,6 +94,10 @@ fn standard_output() -> io::Result<File> {
 
 /// Keeps the kind: a closed pipe ends the run quietly.
 fn named(path: &Path, kind: io::ErrorKind, why: impl std::fmt::Display) -> io::Error {
-    let name = if path == Path::new("-") { "standard output".into() } else { path.display().to_string() };
+    let name = if path == Path::new("-") {
+        "standard output".into()
+    } else {
+        path.display().to_string()
+    };
     io::Error::new(kind, format!("{name}: cannot be written: {why}"))
 }

@@ -23,7 +23,11 @@ impl Scratch {
     }
 
     fn writer(&self, name: &str) -> Writer {
-        Writer::create(Settings { path: self.0.join(name), ..Settings::default() }).unwrap()
+        Writer::create(Settings {
+            path: self.0.join(name),
+            ..Settings::default()
+        })
+        .unwrap()
     }
 
     fn names(&self) -> Vec<String> {
@@ -63,33 +67,69 @@ fn rows(path: &Path) -> Vec<Row> {
     while let Some(frame) = source.next_frame().unwrap() {
         let (time, data) = (frame.time.0, frame.data.to_vec());
         let (wire, link, interface) = (frame.wire_len, frame.link.0, frame.interface as usize);
-        rows.push((time, data, wire, link, source.interfaces()[interface].name.clone()));
+        rows.push((
+            time,
+            data,
+            wire,
+            link,
+            source.interfaces()[interface].name.clone(),
+        ));
     }
     assert_eq!(source.report().notices, [""; 0]);
     rows
 }
 
 fn row(frame: &Frame<'_>, name: Option<&str>) -> Row {
-    (frame.time.0, frame.data.to_vec(), frame.wire_len, frame.link.0, name.map(str::to_owned))
+    (
+        frame.time.0,
+        frame.data.to_vec(),
+        frame.wire_len,
+        frame.link.0,
+        name.map(str::to_owned),
+    )
 }
 
 /// Frames as tshark prints them, or nothing where it is missing.
 fn tshark(path: &Path) -> Option<Vec<String>> {
-    let fields = ["frame.time_epoch", "frame.cap_len", "frame.len", "frame.interface_name"];
+    let fields = [
+        "frame.time_epoch",
+        "frame.cap_len",
+        "frame.len",
+        "frame.interface_name",
+    ];
     let fields = fields.iter().flat_map(|field| ["-e", field]);
-    let run = Command::new("tshark").arg("-r").arg(path).args(["-T", "fields"]).args(fields).output();
+    let run = Command::new("tshark")
+        .arg("-r")
+        .arg(path)
+        .args(["-T", "fields"])
+        .args(fields)
+        .output();
     let Ok(run) = run else {
         println!("skipped: tshark is not installed");
         return None;
     };
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    Some(String::from_utf8(run.stdout).unwrap().lines().map(str::to_owned).collect())
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    Some(
+        String::from_utf8(run.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 #[test]
 fn classic_files_come_back() {
     let scratch = Scratch::new();
-    let frames = [frame(1, 60, 0, LinkType::RAW), frame(2, 0, 0, LinkType::RAW), frame(3, 61, 0, LinkType::RAW)];
+    let frames = [
+        frame(1, 60, 0, LinkType::RAW),
+        frame(2, 0, 0, LinkType::RAW),
+        frame(3, 61, 0, LinkType::RAW),
+    ];
     let mut writer = scratch.writer("a.pcap");
     for frame in &frames {
         writer.save(frame).unwrap();
@@ -113,7 +153,11 @@ fn block_files_come_back_with_their_interfaces() {
         frame(4, 61, 7, LinkType::RAW),
     ];
     let mut writer = scratch.writer("a.PcapNG");
-    let interface = |link, name: &str| Interface { link, name: Some(name.to_owned()), snaplen: 96 };
+    let interface = |link, name: &str| Interface {
+        link,
+        name: Some(name.to_owned()),
+        snaplen: 96,
+    };
     let known = [
         interface(LinkType::LINUX_SLL, "any"),
         interface(LinkType::ETHERNET, "eth1"),
@@ -127,7 +171,11 @@ fn block_files_come_back_with_their_interfaces() {
     writer.finish().unwrap();
     let path = scratch.0.join("a.PcapNG");
     let names = [Some("eth2"), Some("any"), Some("eth2"), None];
-    let expected: Vec<_> = frames.iter().zip(names).map(|(frame, name)| row(frame, name)).collect();
+    let expected: Vec<_> = frames
+        .iter()
+        .zip(names)
+        .map(|(frame, name)| row(frame, name))
+        .collect();
     assert_eq!(rows(&path), expected);
     if let Some(lines) = tshark(&path) {
         assert_eq!(lines[0], "1700000000.123456001\t60\t1500\teth2");
@@ -152,9 +200,18 @@ fn two_links_in_a_classic_file_are_refused_with_the_way_out() {
     let scratch = Scratch::new();
     let mut writer = scratch.writer("a.pcap");
     writer.save(&frame(1, 60, 0, LinkType::ETHERNET)).unwrap();
-    let error = writer.save(&frame(2, 60, 1, LinkType::RAW)).unwrap_err().to_string();
-    assert!(error.contains("a.pcap: cannot be written: a pcap file holds one link type"), "{error}");
-    assert!(error.contains("frame 2 is raw IP after Ethernet; name the file .pcapng"), "{error}");
+    let error = writer
+        .save(&frame(2, 60, 1, LinkType::RAW))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("a.pcap: cannot be written: a pcap file holds one link type"),
+        "{error}"
+    );
+    assert!(
+        error.contains("frame 2 is raw IP after Ethernet; name the file .pcapng"),
+        "{error}"
+    );
     writer.finish().unwrap();
     assert_eq!(rows(&scratch.0.join("a.pcap")).len(), 1);
 }
@@ -164,18 +221,32 @@ fn rotation_never_exceeds_the_size_and_loses_nothing() {
     for name in ["a.pcap", "a.pcapng"] {
         let scratch = Scratch::new();
         let path = scratch.0.join(name);
-        let settings = Settings { path: path.clone(), size: Some(500), ..Settings::default() };
+        let settings = Settings {
+            path: path.clone(),
+            size: Some(500),
+            ..Settings::default()
+        };
         let mut writer = Writer::create(settings).unwrap();
         for number in 1..=40 {
-            writer.save(&frame(number, 60, 0, LinkType::ETHERNET)).unwrap();
+            writer
+                .save(&frame(number, 60, 0, LinkType::ETHERNET))
+                .unwrap();
         }
         writer.finish().unwrap();
         let mut times = Vec::new();
         for turn in 0..scratch.names().len() {
-            let suffix = if turn == 0 { String::new() } else { turn.to_string() };
+            let suffix = if turn == 0 {
+                String::new()
+            } else {
+                turn.to_string()
+            };
             let part = scratch.0.join(format!("{name}{suffix}"));
             assert!(std::fs::metadata(&part).unwrap().size() <= 500);
-            times.extend(rows(&part).into_iter().map(|row| row.0 - 1_700_000_000_123_456_000));
+            times.extend(
+                rows(&part)
+                    .into_iter()
+                    .map(|row| row.0 - 1_700_000_000_123_456_000),
+            );
         }
         assert_eq!(times, (1..=40).collect::<Vec<u64>>());
     }
@@ -185,16 +256,26 @@ fn rotation_never_exceeds_the_size_and_loses_nothing() {
 fn a_ring_keeps_the_latest_files() {
     let scratch = Scratch::new();
     let path = scratch.0.join("a.pcap");
-    let settings = Settings { path, size: Some(30), files: Some(11), ..Settings::default() };
+    let settings = Settings {
+        path,
+        size: Some(30),
+        files: Some(11),
+        ..Settings::default()
+    };
     let mut writer = Writer::create(settings).unwrap();
     for number in 1..=13 {
-        writer.save(&frame(number, 60, 0, LinkType::ETHERNET)).unwrap();
+        writer
+            .save(&frame(number, 60, 0, LinkType::ETHERNET))
+            .unwrap();
     }
     writer.finish().unwrap();
     let names: Vec<_> = (0..11).map(|turn| format!("a.pcap{turn:02}")).collect();
     assert_eq!(scratch.names(), names);
     let first = |name: &str| rows(&scratch.0.join(name))[0].0 - 1_700_000_000_123_456_000;
-    assert_eq!((first("a.pcap00"), first("a.pcap01"), first("a.pcap02")), (12, 13, 3));
+    assert_eq!(
+        (first("a.pcap00"), first("a.pcap01"), first("a.pcap02")),
+        (12, 13, 3)
+    );
 }
 
 #[test]
@@ -215,16 +296,36 @@ fn a_file_that_was_moved_away_is_begun_anew() {
 #[test]
 fn errors_name_the_file_or_the_option() {
     let create = |settings| Writer::create(settings).unwrap_err().to_string();
-    let missing = Settings { path: "/nonexistent/a.pcap".into(), ..Settings::default() };
+    let missing = Settings {
+        path: "/nonexistent/a.pcap".into(),
+        ..Settings::default()
+    };
     assert!(create(missing).starts_with("/nonexistent/a.pcap: cannot be written: "));
-    let files = Settings { path: "a.pcap".into(), files: Some(3), ..Settings::default() };
+    let files = Settings {
+        path: "a.pcap".into(),
+        files: Some(3),
+        ..Settings::default()
+    };
     assert!(create(files).contains("--write-files needs --write-size"));
-    let output = Settings { path: "-".into(), size: Some(3), ..Settings::default() };
+    let output = Settings {
+        path: "-".into(),
+        size: Some(3),
+        ..Settings::default()
+    };
     assert!(create(output).contains("--write-size needs a file"));
-    let full = Settings { path: "/dev/full".into(), ..Settings::default() };
+    let full = Settings {
+        path: "/dev/full".into(),
+        ..Settings::default()
+    };
     let mut writer = Writer::create(full).unwrap();
     writer.save(&frame(1, 60, 0, LinkType::ETHERNET)).unwrap();
-    assert!(writer.finish().unwrap_err().to_string().starts_with("/dev/full: cannot be written"));
+    assert!(
+        writer
+            .finish()
+            .unwrap_err()
+            .to_string()
+            .starts_with("/dev/full: cannot be written")
+    );
 }
 
 #[test]
@@ -234,7 +335,11 @@ fn the_file_that_is_read_is_not_written_over() {
     std::fs::write(&path, b"precious").unwrap();
     std::fs::hard_link(&path, scratch.0.join("b.pcap")).unwrap();
     let input = Some(scratch.0.join("b.pcap"));
-    let settings = Settings { path: path.clone(), input, ..Settings::default() };
+    let settings = Settings {
+        path: path.clone(),
+        input,
+        ..Settings::default()
+    };
     let error = Writer::create(settings).unwrap_err().to_string();
     assert!(error.ends_with("it is the file that is read"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");

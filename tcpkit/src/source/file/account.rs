@@ -9,7 +9,11 @@ pub(super) enum Stop {
     /// Reading failed, for a reason outside the file's bytes.
     Failed(SourceError),
     /// The bytes ran out: `what` begins at byte `from` and needs `need` bytes.
-    RanOut { what: &'static str, from: u64, need: u64 },
+    RanOut {
+        what: &'static str,
+        from: u64,
+        need: u64,
+    },
     /// The bytes at the cursor cannot be what they should be.
     Damaged(String),
 }
@@ -42,9 +46,9 @@ impl Account {
         cursor.mark();
         let story = match stop {
             Stop::Failed(error) => return Err(error),
-            Stop::RanOut { what, from, need } => {
-                cursor.trouble().or_else(|| self.ran_out(cursor, what, from, need))
-            }
+            Stop::RanOut { what, from, need } => cursor
+                .trouble()
+                .or_else(|| self.ran_out(cursor, what, from, need)),
             Stop::Damaged(why) => Some(self.damaged(cursor, &why)),
         };
         if let Some(story) = cursor.shortened().or(story) {

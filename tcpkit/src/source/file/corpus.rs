@@ -15,6 +15,41 @@ fn captures() -> Option<PathBuf> {
     path.is_dir().then_some(path)
 }
 
+/// Files whose frames are not as many as the index says, which tshark counted: how many they
+/// have here, and why. tcpdump counts the same as here for all but the last.
+const DIFFERING: &[(&str, usize, &str)] = &[
+    ("tcpdump/brcm-tag-prepend.pcap", 15, UNKNOWN_LINK),
+    ("tcpdump/brcm-tag.pcap", 23, UNKNOWN_LINK),
+    ("tcpdump/edsa.pcap", 10, UNKNOWN_LINK),
+    ("tcpdump/juniper_es_oobr.pcap", 1, UNKNOWN_LINK),
+    (
+        "tcpdump/juniper_monitor_invalid_cookie_length.pcap",
+        1,
+        UNKNOWN_LINK,
+    ),
+    ("tcpdump/kday6.pcap", 1, UNKNOWN_LINK),
+    ("tcpdump/vtp_asan-2.pcap", 1, UNKNOWN_LINK),
+    ("tcpdump/vtp_asan-3.pcap", 1, UNKNOWN_LINK),
+    ("tcpdump/vtp_asan.pcap", 5, UNKNOWN_LINK),
+    (
+        "pcapplusplus/Fuzzers__RegressionTests__regression_samples__clusterfuzz-testcase-minimized-FuzzTarget-5766899836387328",
+        1,
+        "version 2.3, where the lengths may stand the other way round",
+    ),
+    (
+        "pcapplusplus/Fuzzers__RegressionTests__regression_samples__crash-exception-cast-constructed-record",
+        2,
+        "tshark guesses another record layout from the damaged third record",
+    ),
+    (
+        "libpcap/linktype-reserved-field-not-zero.pcap",
+        0,
+        "the reserved bits of the link type field are not looked at; the file has no frames",
+    ),
+];
+
+const UNKNOWN_LINK: &str = "tshark refuses the file for its link type; its frames can be read";
+
 /// What a file gave: frames and notices, or why there is nothing.
 type Outcome = Result<(usize, Vec<String>), SourceError>;
 
@@ -41,17 +76,20 @@ fn every_shared_capture_has_the_frames_that_its_index_states() {
         return;
     };
     let index = std::fs::read_to_string(root.join("INDEX.tsv")).unwrap();
-    let (mut read, mut differing) = (0, Vec::new());
+    let (mut read, mut differences, mut differing) = (0, 0, Vec::new());
     for line in index.lines().skip(1) {
         let fields: Vec<&str> = line.split('\t').collect();
         let (path, expected) = (fields[0], fields[4]);
         let outcome = outcome(&root.join(path));
         read += 1;
-        if !agrees(expected, &outcome) {
+        let known = DIFFERING.iter().find(|known| known.0 == path);
+        let known = known.is_some_and(|known| outcome.as_ref().is_ok_and(|got| got.0 == known.1));
+        differences += usize::from(known);
+        if !known && !agrees(expected, &outcome) {
             differing.push(format!("{path}: {expected} in the index, {outcome:?} here"));
         }
     }
-    println!("{read} shared captures read, {} differ", differing.len());
+    println!("{read} shared captures read, {differences} differ as listed");
     assert!(read > 0, "the index is empty");
     assert_eq!(differing, [""; 0]);
 }

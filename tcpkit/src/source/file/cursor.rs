@@ -50,20 +50,38 @@ pub(super) trait Cursor {
 /// The 16-bit number at `at`, 0 where there is none.
 #[inline]
 pub(super) fn u16_at(bytes: &[u8], at: usize, big: bool) -> u16 {
-    let Some(field) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { return 0 };
-    if big { u16::from_be_bytes(*field) } else { u16::from_le_bytes(*field) }
+    let Some(field) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+        return 0;
+    };
+    if big {
+        u16::from_be_bytes(*field)
+    } else {
+        u16::from_le_bytes(*field)
+    }
 }
 
 /// The 32-bit number at `at`, 0 where there is none.
 #[inline]
 pub(super) fn u32_at(bytes: &[u8], at: usize, big: bool) -> u32 {
-    let Some(field) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { return 0 };
-    if big { u32::from_be_bytes(*field) } else { u32::from_le_bytes(*field) }
+    let Some(field) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+        return 0;
+    };
+    if big {
+        u32::from_be_bytes(*field)
+    } else {
+        u32::from_le_bytes(*field)
+    }
 }
 
 /// The 64-bit number at `at`, 0 where there is none.
 #[inline]
 pub(super) fn u64_at(bytes: &[u8], at: usize, big: bool) -> u64 {
-    let Some(field) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { return 0 };
-    if big { u64::from_be_bytes(*field) } else { u64::from_le_bytes(*field) }
+    let Some(field) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+        return 0;
+    };
+    if big {
+        u64::from_be_bytes(*field)
+    } else {
+        u64::from_le_bytes(*field)
+    }
 }

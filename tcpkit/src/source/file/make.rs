@@ -11,7 +11,11 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn new(time: u64, len: u8, wire: u32) -> Self {
-        Self { time, data: (0..len).map(|byte| byte.wrapping_mul(7) ^ len).collect(), wire }
+        Self {
+            time,
+            data: (0..len).map(|byte| byte.wrapping_mul(7) ^ len).collect(),
+            wire,
+        }
     }
 }
 
@@ -35,7 +39,10 @@ pub(crate) struct Bytes {
 
 impl Bytes {
     pub(crate) fn new(big: bool) -> Self {
-        Self { bytes: Vec::new(), big }
+        Self {
+            bytes: Vec::new(),
+            big,
+        }
     }
 
     pub(crate) fn u16(&mut self, number: u16) -> &mut Self {
@@ -72,7 +79,13 @@ pub(crate) const MODIFIED: u32 = 0xa1b2_cd34;
 /// A classic file.
 pub(crate) fn pcap(big: bool, magic: u32, link: u32, frames: &[Sample]) -> Vec<u8> {
     let mut out = Bytes::new(big);
-    out.u32(magic).u16(2).u16(4).u32(0).u32(0).u32(65_535).u32(link);
+    out.u32(magic)
+        .u16(2)
+        .u16(4)
+        .u32(0)
+        .u32(0)
+        .u32(65_535)
+        .u32(link);
     let unit = if magic == NANO { 1 } else { 1000 };
     for frame in frames {
         record(&mut out, frame, unit, magic == MODIFIED);
@@ -125,7 +138,9 @@ impl Blocks {
         options: &[(u16, Vec<u8>)],
     ) -> Self {
         let mut body = Bytes::new(self.0.big);
-        body.u32(interface).u32((ticks >> 32) as u32).u32(ticks as u32);
+        body.u32(interface)
+            .u32((ticks >> 32) as u32)
+            .u32(ticks as u32);
         body.u32(frame.data.len() as u32).u32(frame.wire);
         padded(&mut body, &frame.data);
         options_of(&mut body, options);
@@ -141,7 +156,10 @@ impl Blocks {
 
     pub(crate) fn obsolete(self, interface: u16, drops: u16, ticks: u64, frame: &Sample) -> Self {
         let mut body = Bytes::new(self.0.big);
-        body.u16(interface).u16(drops).u32((ticks >> 32) as u32).u32(ticks as u32);
+        body.u16(interface)
+            .u16(drops)
+            .u32((ticks >> 32) as u32)
+            .u32(ticks as u32);
         body.u32(frame.data.len() as u32).u32(frame.wire);
         padded(&mut body, &frame.data);
         self.block(2, &body.bytes)

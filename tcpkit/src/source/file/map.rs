@@ -79,7 +79,9 @@ pub(super) struct Mapped {
 impl Mapped {
     /// Maps a regular file of `len` bytes; gives it back where that cannot be done.
     pub fn new(name: &str, file: File, len: u64) -> Result<Self, File> {
-        let Some(map) = Map::new(&file, len).map(Arc::new) else { return Err(file) };
+        let Some(map) = Map::new(&file, len).map(Arc::new) else {
+            return Err(file);
+        };
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             file,
@@ -94,7 +96,11 @@ impl Mapped {
     /// The same file from its first byte.
     pub fn again(&self) -> Self {
         let map = Arc::clone(&self.shared.first);
-        Self { shared: Arc::clone(&self.shared), map, at: 0 }
+        Self {
+            shared: Arc::clone(&self.shared),
+            map,
+            at: 0,
+        }
     }
 
     /// The handle that all readers of this file report to.
@@ -137,7 +143,9 @@ impl Cursor for Mapped {
     #[inline]
     fn take(&mut self, skip: usize, len: usize) -> &[u8] {
         let (from, to) = (self.at + skip, self.at + skip + len);
-        let Some(bytes) = self.map.bytes.get(from..to) else { return &[] };
+        let Some(bytes) = self.map.bytes.get(from..to) else {
+            return &[];
+        };
         self.at = to;
         prefetch(bytes.as_ptr_range().end);
         bytes
@@ -161,13 +169,20 @@ impl Cursor for Mapped {
 
     #[cold]
     fn shortened(&self) -> Option<String> {
-        let len = self.shared.file.metadata().map_or(0, |metadata| metadata.len());
+        let len = self
+            .shared
+            .file
+            .metadata()
+            .map_or(0, |metadata| metadata.len());
         if len < self.map.bytes.len() as u64 || self.is_lost() {
             self.shared.shrunk.fetch_min(len, Ordering::Relaxed);
         }
         match self.shared.shrunk.load(Ordering::Relaxed) {
             u64::MAX => None,
-            len => Some(format!("it was shortened to {len} bytes while it was read, at byte {}", self.at)),
+            len => Some(format!(
+                "it was shortened to {len} bytes while it was read, at byte {}",
+                self.at
+            )),
         }
     }
 

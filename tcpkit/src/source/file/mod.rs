@@ -97,7 +97,10 @@ impl FileSource {
             Walk::MappedBlocks(walk) => Walk::MappedBlocks(walk.again()),
             Walk::Streamed(_) | Walk::StreamedBlocks(_) => return None,
         };
-        Some(Self { walk, progress: self.progress.clone() })
+        Some(Self {
+            walk,
+            progress: self.progress.clone(),
+        })
     }
 
     /// How far reading has come, shared by every reader of the file; `None` where the length

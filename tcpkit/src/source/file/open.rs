@@ -27,7 +27,9 @@ pub(super) fn path(path: &Path) -> Result<FileSource, SourceError> {
         .and_then(|file| file.metadata().map(|metadata| (file, metadata)))
         .map_err(|error| cannot(&name, &error))?;
     if metadata.is_dir() {
-        return Err(SourceError(format!("{name}: it is a directory; -r reads one file")));
+        return Err(SourceError(format!(
+            "{name}: it is a directory; -r reads one file"
+        )));
     }
     if metadata.is_file() {
         return regular(&name, file, metadata.len());
@@ -70,7 +72,10 @@ fn regular(name: &str, file: File, len: u64) -> Result<FileSource, SourceError> 
         known(&mut mapped, None)?;
         Walk::Mapped(Pcap::open(mapped)?)
     };
-    Ok(FileSource { walk, progress: Some(progress) })
+    Ok(FileSource {
+        walk,
+        progress: Some(progress),
+    })
 }
 
 fn unpacked(
@@ -105,7 +110,9 @@ fn known(cursor: &mut impl Cursor, packing: Option<&str>) -> Result<(), SourceEr
         return Ok(());
     }
     cursor.ensure(8)?;
-    let within = packing.map(|name| format!("inside the {name} data, ")).unwrap_or_default();
+    let within = packing
+        .map(|name| format!("inside the {name} data, "))
+        .unwrap_or_default();
     let why = match (cursor.trouble(), cursor.ahead()) {
         (Some(trouble), []) => trouble,
         (None, []) => format!("{within}there is nothing to read"),
@@ -137,5 +144,7 @@ fn cannot(name: &str, error: &std::io::Error) -> SourceError {
 }
 
 fn no_descriptor(name: &str) -> SourceError {
-    SourceError(format!("{name}: cannot be opened again: too many open files"))
+    SourceError(format!(
+        "{name}: cannot be opened again: too many open files"
+    ))
 }

@@ -28,7 +28,10 @@ impl<'a> Iterator for Options<'a> {
             return None;
         }
         let value = self.rest.get(4..4 + len)?;
-        self.rest = self.rest.get(4 + len.next_multiple_of(4)..).unwrap_or_default();
+        self.rest = self
+            .rest
+            .get(4 + len.next_multiple_of(4)..)
+            .unwrap_or_default();
         Some((code, value))
     }
 }

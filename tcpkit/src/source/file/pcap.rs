@@ -31,7 +31,14 @@ struct Shape {
 
 impl Shape {
     fn new(magic: [u8; 4]) -> Option<Self> {
-        let shape = |big, unit, header| Some(Self { big, unit, header, old: false });
+        let shape = |big, unit, header| {
+            Some(Self {
+                big,
+                unit,
+                header,
+                old: false,
+            })
+        };
         match magic {
             [0xd4, 0xc3, 0xb2, 0xa1] => shape(false, 1000, 16),
             [0xa1, 0xb2, 0xc3, 0xd4] => shape(true, 1000, 16),
@@ -62,7 +69,12 @@ impl Record {
     #[inline]
     fn read(bytes: &[u8], shape: Shape) -> Self {
         let Some(head) = bytes.first_chunk::<16>() else {
-            return Self { seconds: 0, fraction: 0, captured: 0, wire: 0 };
+            return Self {
+                seconds: 0,
+                fraction: 0,
+                captured: 0,
+                wire: 0,
+            };
         };
         Self {
             seconds: u32_at(head, 0, shape.big),
@@ -76,9 +88,16 @@ impl Record {
     #[cold]
     fn straightened(self, shape: Shape) -> Self {
         if shape.old {
-            return Self { captured: self.wire, wire: self.captured, ..self };
+            return Self {
+                captured: self.wire,
+                wire: self.captured,
+                ..self
+            };
         }
-        Self { wire: self.captured, ..self }
+        Self {
+            wire: self.captured,
+            ..self
+        }
     }
 
     #[inline]
@@ -113,7 +132,14 @@ impl<C: Cursor> Pcap<C> {
         let (shape, interface) = file_header(cursor.take(0, FILE_HEADER))
             .map_err(|why| SourceError(format!("{}: {why}", cursor.name())))?;
         let link = interface.link;
-        Ok(Self { cursor, shape, link, account: Account::default(), interface, look_again: 0 })
+        Ok(Self {
+            cursor,
+            shape,
+            link,
+            account: Account::default(),
+            interface,
+            look_again: 0,
+        })
     }
 
     /// The next record's frame.
@@ -155,7 +181,10 @@ impl<C: Cursor> Pcap<C> {
 
     /// How it ended.
     pub fn report(&self) -> SourceReport {
-        SourceReport { dropped: 0, notices: self.account.notices.clone() }
+        SourceReport {
+            dropped: 0,
+            notices: self.account.notices.clone(),
+        }
     }
 
     /// Whether this record is what a file that was shortened shows behind its end: zeros, up to
@@ -177,7 +206,14 @@ impl<C: Cursor> Pcap<C> {
     ) -> Result<Option<Frame<'a>>, SourceError> {
         if !self.account.over {
             let from = self.cursor.offset();
-            self.account.stop(&self.cursor, Stop::RanOut { what, from, need: need as u64 })?;
+            self.account.stop(
+                &self.cursor,
+                Stop::RanOut {
+                    what,
+                    from,
+                    need: need as u64,
+                },
+            )?;
         }
         Ok(None)
     }
@@ -197,7 +233,14 @@ impl Pcap<Mapped> {
         let mut cursor = self.cursor.again();
         cursor.take(0, FILE_HEADER);
         let (account, interface) = (Account::default(), self.interface.clone());
-        Self { cursor, shape: self.shape, link: self.link, account, interface, look_again: 0 }
+        Self {
+            cursor,
+            shape: self.shape,
+            link: self.link,
+            account,
+            interface,
+            look_again: 0,
+        }
     }
 }
 
@@ -208,13 +251,22 @@ fn file_header(bytes: &[u8]) -> Result<(Shape, Interface), String> {
     };
     let (major, minor) = (u16_at(bytes, 4, shape.big), u16_at(bytes, 6, shape.big));
     if major != 2 {
-        return Err(format!("a pcap file of version {major}.{minor}; only 2.x is read"));
+        return Err(format!(
+            "a pcap file of version {major}.{minor}; only 2.x is read"
+        ));
     }
     shape.old = minor <= 3;
     let snaplen = u32_at(bytes, 16, shape.big);
     // The upper half says how long frame check sequences are, not what the link is.
     let link = (u32_at(bytes, 20, shape.big) & 0xffff) as u16;
-    Ok((shape, Interface { link: link_type(link), name: None, snaplen }))
+    Ok((
+        shape,
+        Interface {
+            link: link_type(link),
+            name: None,
+            snaplen,
+        },
+    ))
 }
 
 /// The registry's number for what some systems wrote instead: OpenBSD and others put their own

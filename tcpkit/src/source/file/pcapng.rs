@@ -76,7 +76,12 @@ impl PacketHead {
         // The upper half comes first in either byte order.
         let (high, low) = (u32_at(bytes, 12, big), u32_at(bytes, 16, big));
         let ticks = u64::from(high) << 32 | u64::from(low);
-        Self { interface, ticks, captured: u32_at(bytes, 20, big), wire: u32_at(bytes, 24, big) }
+        Self {
+            interface,
+            ticks,
+            captured: u32_at(bytes, 20, big),
+            wire: u32_at(bytes, 24, big),
+        }
     }
 }
 
@@ -195,7 +200,9 @@ impl<C: Cursor> Pcapng<C> {
         // A section header says its byte order itself, so its length is looked at there.
         let fits = kind == SECTION_HEADER || (block >= 12 && block.is_multiple_of(4));
         if !fits || self.cursor.is_lost() {
-            return Err(Stop::Damaged(format!("a block of {block} bytes, which none can have")));
+            return Err(Stop::Damaged(format!(
+                "a block of {block} bytes, which none can have"
+            )));
         }
         Ok((kind, block))
     }
@@ -205,7 +212,11 @@ impl<C: Cursor> Pcapng<C> {
         if self.cursor.ensure(need)? {
             return Ok(());
         }
-        Err(Stop::RanOut { what, from: self.cursor.offset(), need: need as u64 })
+        Err(Stop::RanOut {
+            what,
+            from: self.cursor.offset(),
+            need: need as u64,
+        })
     }
 
     /// Gets the whole block at hand and checks that it ends with its length again. `fixed` is
@@ -232,7 +243,11 @@ impl<C: Cursor> Pcapng<C> {
         self.big = match self.cursor.ahead().get(8..12) {
             Some([0x1a, 0x2b, 0x3c, 0x4d]) => true,
             Some([0x4d, 0x3c, 0x2b, 0x1a]) => false,
-            _ => return Err(Stop::Damaged("a section header without a byte order".to_owned())),
+            _ => {
+                return Err(Stop::Damaged(
+                    "a section header without a byte order".to_owned(),
+                ));
+            }
         };
         let (big, block) = (self.big, u32_at(self.cursor.ahead(), 4, self.big));
         if !block.is_multiple_of(4) {
@@ -263,7 +278,14 @@ impl<C: Cursor> Pcapng<C> {
         let (interface, clock) = describe(self.whole(block, 16, "an interface description")?, big);
         let (link, snaplen) = (interface.link, interface.snaplen);
         let global = self.number(interface)?;
-        self.section.push(Local { global, link, snaplen, clock, counted: 0, told: 0 });
+        self.section.push(Local {
+            global,
+            link,
+            snaplen,
+            clock,
+            counted: 0,
+            told: 0,
+        });
         self.cursor.take(0, block as usize);
         Ok(())
     }
@@ -314,7 +336,12 @@ impl<C: Cursor> Pcapng<C> {
     /// What packet blocks with an interface and a time share.
     #[inline]
     fn found(&mut self, block: u32, head: PacketHead) -> Result<Found, Stop> {
-        let PacketHead { interface, ticks, captured, wire } = head;
+        let PacketHead {
+            interface,
+            ticks,
+            captured,
+            wire,
+        } = head;
         let room = (block as usize).saturating_sub(28 + 4);
         if captured as usize > room.min(limits::FRAME_BYTES) {
             let why = format!("a frame of {captured} bytes in a block of {block}");
@@ -324,7 +351,15 @@ impl<C: Cursor> Pcapng<C> {
             return Err(undescribed(interface));
         };
         let (time, interface, link) = (local.clock.time(ticks), local.global, local.link);
-        Ok(Found { start: 28, captured, block: block as usize, wire, time, interface, link })
+        Ok(Found {
+            start: 28,
+            captured,
+            block: block as usize,
+            wire,
+            time,
+            interface,
+            link,
+        })
     }
 
     /// Simple Packet Block: the first interface, no time, and no captured length but the snap
@@ -332,14 +367,28 @@ impl<C: Cursor> Pcapng<C> {
     fn simple_packet(&mut self, block: u32) -> Result<Found, Stop> {
         let big = self.big;
         let wire = u32_at(self.whole(block, 12, "a simple packet block")?, 8, big);
-        let Some(local) = self.section.first() else { return Err(undescribed(0)) };
-        let limit = if local.snaplen == 0 { u32::MAX } else { local.snaplen };
+        let Some(local) = self.section.first() else {
+            return Err(undescribed(0));
+        };
+        let limit = if local.snaplen == 0 {
+            u32::MAX
+        } else {
+            local.snaplen
+        };
         let captured = wire.min(limit).min(block - 16);
         if captured as usize > limits::FRAME_BYTES {
             return Err(Stop::Damaged(format!("a frame of {captured} bytes")));
         }
         let (interface, link, time) = (local.global, local.link, self.last);
-        Ok(Found { start: 12, captured, block: block as usize, wire, time, interface, link })
+        Ok(Found {
+            start: 12,
+            captured,
+            block: block as usize,
+            wire,
+            time,
+            interface,
+            link,
+        })
     }
 
     /// Interface Statistics Block: counts since the capture began, so the latest one holds.
@@ -367,7 +416,11 @@ impl<C: Cursor> Pcapng<C> {
         if self.cursor.skip(need)? {
             return Ok(());
         }
-        Err(Stop::RanOut { what: "a block", from, need })
+        Err(Stop::RanOut {
+            what: "a block",
+            from,
+            need,
+        })
     }
 }
 
@@ -386,7 +439,9 @@ fn describe(bytes: &[u8], big: bool) -> (Interface, Clock) {
     let link = link_type(u16_at(bytes, 8, big));
     let snaplen = u32_at(bytes, 12, big);
     let (mut name, mut resolution, mut offset) = (None, 6, 0);
-    let options = bytes.get(16..bytes.len().saturating_sub(4)).unwrap_or_default();
+    let options = bytes
+        .get(16..bytes.len().saturating_sub(4))
+        .unwrap_or_default();
     for (code, value) in Options::new(options, big) {
         match (code, value) {
             (2, text) => name = Some(name_of(text)),
@@ -395,17 +450,28 @@ fn describe(bytes: &[u8], big: bool) -> (Interface, Clock) {
             _ => {}
         }
     }
-    (Interface { link, name, snaplen }, Clock::new(resolution, offset))
+    (
+        Interface {
+            link,
+            name,
+            snaplen,
+        },
+        Clock::new(resolution, offset),
+    )
 }
 
 fn name_of(text: &[u8]) -> String {
     let bounded = text.get(..limits::INTERFACE_NAME).unwrap_or(text);
-    String::from_utf8_lossy(bounded).trim_end_matches('\0').to_owned()
+    String::from_utf8_lossy(bounded)
+        .trim_end_matches('\0')
+        .to_owned()
 }
 
 #[cold]
 fn undescribed(interface: u32) -> Stop {
-    Stop::Damaged(format!("a packet of interface {interface}, which was not described"))
+    Stop::Damaged(format!(
+        "a packet of interface {interface}, which was not described"
+    ))
 }
 
 /// A captured length with its padding; more than any block where it cannot be.
@@ -418,12 +484,16 @@ fn padded(captured: u32) -> usize {
 fn drop_count(options: &[u8], big: bool) -> u64 {
     Options::new(options, big)
         .filter(|(code, value)| *code == 4 && value.len() == 8)
-        .fold(0, |sum, (_, value)| u64_at(value, 0, big).saturating_add(sum))
+        .fold(0, |sum, (_, value)| {
+            u64_at(value, 0, big).saturating_add(sum)
+        })
 }
 
 /// `isb_ifdrop` and `isb_osdrop`: what the interface and the operating system dropped.
 fn counted_drops(options: &[u8], big: bool) -> u64 {
     Options::new(options, big)
         .filter(|(code, value)| matches!(code, 5 | 7) && value.len() == 8)
-        .fold(0, |sum, (_, value)| u64_at(value, 0, big).saturating_add(sum))
+        .fold(0, |sum, (_, value)| {
+            u64_at(value, 0, big).saturating_add(sum)
+        })
 }

@@ -27,7 +27,10 @@ pub struct Progress {
 
 impl Progress {
     pub(super) fn new(total: u64) -> Self {
-        Self { done: AtomicU64::new(0), total: AtomicU64::new(total) }
+        Self {
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(total),
+        }
     }
 
     /// Bytes read so far by the reader that is furthest.
@@ -80,7 +83,10 @@ impl Guard {
             .name("progress".to_owned())
             .spawn(move || draw(&progress, target, &stopped))
             .ok()?;
-        Some(Self { stop: Some(stop), drawing: Some(drawing) })
+        Some(Self {
+            stop: Some(stop),
+            drawing: Some(drawing),
+        })
     }
 }
 

@@ -31,7 +31,9 @@ pub(super) struct Stream {
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,7 +60,10 @@ impl Stream {
 
     /// A stream whose bytes come out of a decompressor.
     pub fn unpacked(name: String, reader: Box<dyn Read + Send>, packing: &'static str) -> Self {
-        Self { packing: Some(packing), ..Self::new(name, reader, None) }
+        Self {
+            packing: Some(packing),
+            ..Self::new(name, reader, None)
+        }
     }
 
     /// The compression that the bytes came out of.
@@ -79,7 +84,10 @@ impl Stream {
             return Ok(false);
         }
         self.make_room(need);
-        match self.reader.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
+        match self
+            .reader
+            .read(self.buffer.get_mut(self.end..).unwrap_or_default())
+        {
             Ok(0) => self.over = true,
             Ok(count) => self.end = self.buffer.len().min(self.end + count),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -92,15 +100,19 @@ impl Stream {
     fn failed(&mut self, error: &std::io::Error) -> Result<(), SourceError> {
         self.over = true;
         let Some(packing) = self.packing.filter(|_| error.raw_os_error().is_none()) else {
-            return Err(SourceError(format!("{}: cannot be read on: {error}", self.name)));
+            return Err(SourceError(format!(
+                "{}: cannot be read on: {error}",
+                self.name
+            )));
         };
         let bytes = self.offset + (self.end - self.start) as u64;
         let how = match error.kind() {
             ErrorKind::UnexpectedEof => "cut off".to_owned(),
             _ => format!("damaged ({error})"),
         };
-        self.trouble =
-            Some(format!("its {packing} data is {how}; {bytes} bytes could be decompressed"));
+        self.trouble = Some(format!(
+            "its {packing} data is {how}; {bytes} bytes could be decompressed"
+        ));
         Ok(())
     }
 
@@ -194,6 +206,10 @@ impl Cursor for Stream {
     }
 
     fn measure(&self) -> &'static str {
-        if self.packing.is_some() { "decompressed byte" } else { "byte" }
+        if self.packing.is_some() {
+            "decompressed byte"
+        } else {
+            "byte"
+        }
     }
 }

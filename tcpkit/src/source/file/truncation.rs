@@ -21,15 +21,17 @@ struct Slot {
 }
 
 impl Slot {
-    const FREE: Self = Self {
-        taken: AtomicBool::new(false),
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-        lost: AtomicBool::new(false),
-    };
+    const fn free() -> Self {
+        Self {
+            taken: AtomicBool::new(false),
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+        }
+    }
 }
 
-static SLOTS_TAKEN: [Slot; SLOTS] = [const { Slot::FREE }; SLOTS];
+static WATCHED: [Slot; SLOTS] = [const { Slot::free() }; SLOTS];
 
 /// What handled the signal before; null when nothing is known.
 static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
@@ -49,7 +51,9 @@ impl Watch {
         if !installed() {
             return None;
         }
-        let slot = SLOTS_TAKEN.iter().find(|slot| !slot.taken.swap(true, Ordering::AcqRel))?;
+        let slot = WATCHED
+            .iter()
+            .find(|slot| !slot.taken.swap(true, Ordering::AcqRel))?;
         slot.lost.store(false, Ordering::Relaxed);
         slot.end.store(start + len, Ordering::Relaxed);
         slot.start.store(start, Ordering::Release);
@@ -100,15 +104,11 @@ fn install() -> bool {
     }
 }
 
-extern "C" fn on_bus(
-    signal: libc::c_int,
-    info: *mut libc::siginfo_t,
-    _context: *mut libc::c_void,
-) {
+extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo. A SIGBUS that someone sent has
     // no address: its code is not positive, and the address is not used.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
-    if code > 0 && SLOTS_TAKEN.iter().any(|slot| replace(slot, address)) {
+    if code > 0 && WATCHED.iter().any(|slot| replace(slot, address)) {
         return;
     }
     // SAFETY: the old action was filled in by sigaction and never changes. A fault repeats when
@@ -125,7 +125,10 @@ extern "C" fn on_bus(
 /// Puts empty pages from the faulting one to the map's end, where it is this slot's map: the
 /// file ends before the fault, so all that follows is gone as well, and one fault is enough.
 fn replace(slot: &Slot, address: usize) -> bool {
-    let (start, end) = (slot.start.load(Ordering::Acquire), slot.end.load(Ordering::Acquire));
+    let (start, end) = (
+        slot.start.load(Ordering::Acquire),
+        slot.end.load(Ordering::Acquire),
+    );
     if start == 0 || address < start || address >= end {
         return false;
     }

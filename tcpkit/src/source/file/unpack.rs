@@ -60,13 +60,24 @@ pub(super) fn in_background(
     input: Box<dyn Read + Send>,
     progress: Option<Arc<Progress>>,
 ) -> io::Result<Box<dyn Read + Send>> {
-    let mut decoder = packing.reader(Counted { input, bytes: 0, progress })?;
+    let mut decoder = packing.reader(Counted {
+        input,
+        bytes: 0,
+        progress,
+    })?;
     let (full, chunks) = sync_channel(WAITING);
     let (spent, empty) = channel();
     std::thread::Builder::new()
         .name("decompress".to_owned())
         .spawn(move || unpack(decoder.as_mut(), &full, &empty))?;
-    Ok(Box::new(Chunks { chunks, spent, chunk: Vec::new(), len: 0, passed: 0, over: false }))
+    Ok(Box::new(Chunks {
+        chunks,
+        spent,
+        chunk: Vec::new(),
+        len: 0,
+        passed: 0,
+        over: false,
+    }))
 }
 
 /// A chunk and how much of it is filled.

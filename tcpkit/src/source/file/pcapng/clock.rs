@@ -75,14 +75,20 @@ mod tests {
     fn powers_of_two() {
         assert_eq!(Clock::new(0x80, 0).time(2), Timestamp(2_000_000_000));
         assert_eq!(Clock::new(0x81, 0).time(3), Timestamp(1_500_000_000));
-        assert_eq!(Clock::new(0x80 | 32, 0).time(1 << 31), Timestamp(500_000_000));
+        assert_eq!(
+            Clock::new(0x80 | 32, 0).time(1 << 31),
+            Timestamp(500_000_000)
+        );
         assert_eq!(Clock::new(0xff, 0).time(u64::MAX), Timestamp(0));
     }
 
     #[test]
     fn offsets_saturate() {
         assert_eq!(Clock::new(6, 10).time(1), Timestamp(10_000_001_000));
-        assert_eq!(Clock::new(6, -10).time(11_000_000), Timestamp(1_000_000_000));
+        assert_eq!(
+            Clock::new(6, -10).time(11_000_000),
+            Timestamp(1_000_000_000)
+        );
         assert_eq!(Clock::new(6, i64::MIN).time(1), Timestamp(0));
         assert_eq!(Clock::new(6, i64::MAX).time(1), Timestamp(u64::MAX));
     }
