@@ -20,6 +20,8 @@ mod laws;
 pub mod memcached;
 pub mod opaque;
 pub mod redis;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 
@@ -305,6 +307,10 @@ impl Message {
     pub const CUT: u8 = 4;
     /// A response that does not finish its request: more responses to the same request follow.
     pub const MORE: u8 = 8;
+    /// A request that may stay without a response (a quiet command). It is settled without one, and
+    /// counted as one-way, once a request after it on its conversation has its response; it is
+    /// never reported unanswered.
+    pub const QUIET: u8 = 16;
 
     /// A whole message with nothing special about it.
     pub fn new(role: Role, start: u64, end: u64, first: Mark, last: Mark) -> Self {
