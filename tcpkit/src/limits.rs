@@ -122,3 +122,32 @@ pub const HTTP_HEAD_BYTES: u64 = 256 << 10;
 /// A request line that ends within so many bytes tells HTTP; RFC 9112 (section 3) asks servers to
 /// take 8,000.
 pub const HTTP_PROBE_BYTES: usize = 8192;
+
+/// Longest memcached line that is waited for. The server takes any length for a `get` of many
+/// keys, and closes at 2048 bytes of anything else; this holds some 500 keys of the longest kind.
+pub const MEMCACHED_LINE: usize = 128 << 10;
+
+/// Longest line of a memcached response, and longest message text of a binary one: status lines
+/// hold two keys at most, `STAT` lines a path.
+pub const MEMCACHED_REPLY_LINE: usize = 8192;
+
+/// Longest memcached key (doc/protocol.txt, "Keys").
+pub const MEMCACHED_KEY: usize = 250;
+
+/// A memcached response that fits no request in a queue longer than this shows that the queue is
+/// out of step with the server: it is forgotten. Bounds the work of a response that fits nothing.
+pub const MEMCACHED_SCAN: usize = 512;
+
+/// Requests over UDP whose responses a memcached conversation waits for, and responses of several
+/// datagrams that it has begun.
+pub const MEMCACHED_UDP: usize = 64;
+
+/// Latest DNS queries of a conversation that are remembered, to tell a repeated query and to find
+/// the query of a response without a question. A resolver's socket has a handful under way.
+pub const DNS_QUERIES: usize = 128;
+
+/// A DNS query is remembered for so long; stub resolvers give up well before.
+pub const DNS_QUERY_TIME: Duration = Duration::from_secs(60);
+
+/// Places of a segment that are looked at in full when DNS over TCP is searched for its next message.
+pub const DNS_RESYNC_TRIES: usize = 8;

@@ -20,6 +20,8 @@ mod laws;
 pub mod memcached;
 pub mod opaque;
 pub mod redis;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 
@@ -306,8 +308,9 @@ impl Message {
     pub const CUT: u8 = 4;
     /// A response that does not finish its request: more responses to the same request follow.
     pub const MORE: u8 = 8;
-    /// A request that may stay without a response where it succeeds (memcached's quiet commands);
-    /// given an id, it is dropped in silence when a later request is answered.
+    /// A request that may stay without a response (a quiet command). It is settled without one, and
+    /// counted as one-way, once a request after it on its conversation has its response; it is
+    /// never reported unanswered.
     pub const QUIET: u8 = 16;
 
     /// A whole message with nothing special about it.

@@ -1,0 +1,197 @@
+//! The latest queries of one conversation: what their identifiers stand for.
+//!
+//! The pair is made by identifier and question; this memory serves where the message alone does
+//! not hold both, or the same query was sent again:
+//!
+//! * A response without a question, or with one that cannot be read, gets the question of the query
+//!   of its identifier; so does a response to a query whose question could not be read.
+//! * A datagram that repeats a query which waits for its answer is one-way: the first one is the
+//!   request, as it is for who waits (and for tshark). A response that repeats an answer is one-way too.
+//! * A zone transfer's response is many messages; which is the last, its SOA records tell.
+
+use std::collections::VecDeque;
+
+use super::message::{Header, Records, SOA};
+use crate::limits::{DNS_QUERIES, DNS_QUERY_TIME};
+use crate::source::Timestamp;
+
+/// Identifier and question in one number.
+pub(super) fn id(identifier: u16, question: u64) -> u64 {
+    question << 16 | u64::from(identifier)
+}
+
+/// Whether an id was made without a question.
+fn is_bare(id: u64) -> bool {
+    id >> 16 == 0
+}
+
+/// What a query asks for, as far as its response may be several messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transfer {
+    /// No transfer: one message answers.
+    None,
+    /// AXFR.
+    Full,
+    /// IXFR.
+    Incremental,
+}
+
+/// A query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// Identifier and question.
+    pub id: u64,
+    /// What it asks for.
+    pub transfer: Transfer,
+    /// It came over UDP.
+    pub datagram: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Query {
+    id: u64,
+    time: Timestamp,
+    answered: bool,
+    transfer: Transfer,
+    /// The serial number that the transfer began with.
+    serial: Option<u32>,
+    /// SOA records of that serial number so far.
+    seen: u8,
+    /// SOA records of that serial number that end the transfer.
+    wanted: u8,
+    /// Records so far, counted up to 2.
+    records: u8,
+}
+
+/// What a response turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The id of its request.
+    pub id: u64,
+    /// The request had its answer before.
+    pub again: bool,
+    /// More messages of the same response follow.
+    pub more: bool,
+}
+
+/// The latest queries, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Queries {
+    queue: VecDeque<Query>,
+}
+
+impl Queries {
+    /// Takes a query. Whether it is a datagram that repeats one which waits.
+    pub(super) fn ask(&mut self, new: Ask, time: Timestamp) -> bool {
+        self.expire(time);
+        let waits = |query: &Query| query.id == new.id && !query.answered;
+        if new.datagram && self.queue.iter().any(waits) {
+            return true;
+        }
+        if self.queue.len() >= DNS_QUERIES {
+            self.queue.pop_front();
+        }
+        self.queue.push_back(Query {
+            id: new.id,
+            time,
+            answered: false,
+            transfer: if new.datagram {
+                Transfer::None
+            } else {
+                new.transfer
+            },
+            serial: None,
+            seen: 0,
+            wanted: 2,
+            records: 0,
+        });
+        false
+    }
+
+    /// Finds the query of a response.
+    pub(super) fn answer(&mut self, id: u64, message: &[u8], header: &Header) -> Answer {
+        let Some(query) = self.find(id) else {
+            return Answer {
+                id,
+                again: false,
+                more: false,
+            };
+        };
+        let again = query.answered;
+        let more = !again && query.goes_on(message, header);
+        query.answered = !more;
+        Answer {
+            id: query.id,
+            again,
+            more,
+        }
+    }
+
+    /// The oldest query of this id that waits; else the latest that was answered.
+    fn find(&mut self, id: u64) -> Option<&mut Query> {
+        let same = |query: &Query| query.id == id;
+        let alike =
+            |query: &Query| query.id as u16 == id as u16 && (is_bare(id) || is_bare(query.id));
+        let queue = &self.queue;
+        let index = queue
+            .iter()
+            .position(|query| same(query) && !query.answered)
+            .or_else(|| {
+                queue
+                    .iter()
+                    .position(|query| alike(query) && !query.answered)
+            })
+            .or_else(|| queue.iter().rposition(|query| same(query) || alike(query)))?;
+        self.queue.get_mut(index)
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        while self
+            .queue
+            .front()
+            .is_some_and(|query| now.is_past(query.time, DNS_QUERY_TIME))
+        {
+            self.queue.pop_front();
+        }
+    }
+}
+
+impl Query {
+    /// Whether more messages follow this one (RFC 5936, section 2.2; RFC 1995, section 4). A transfer
+    /// begins and ends with the zone's SOA record; an incremental one that tells differences holds
+    /// it once more, before the last additions.
+    fn goes_on(&mut self, message: &[u8], header: &Header) -> bool {
+        if self.transfer == Transfer::None || header.flags & 15 != 0 || header.answers == 0 {
+            return false;
+        }
+        let Some(records) = Records::new(message, header) else {
+            return false;
+        };
+        for record in records.take(usize::from(header.answers)) {
+            self.records = self.records.saturating_add(1).min(3);
+            let serial = if record.kind == SOA {
+                record.serial()
+            } else {
+                None
+            };
+            match (self.records, serial) {
+                (1, None) => return false,
+                (1, Some(serial)) => (self.serial, self.seen) = (Some(serial), 1),
+                (_, None) => {}
+                (second, Some(serial)) => {
+                    if second == 2 && self.transfer == Transfer::Incremental {
+                        self.wanted = if self.serial == Some(serial) { 2 } else { 3 };
+                    }
+                    if self.serial == Some(serial) {
+                        self.seen = self.seen.saturating_add(1);
+                    }
+                }
+            }
+            if self.seen >= self.wanted {
+                return false;
+            }
+        }
+        // One SOA record alone says that the client's copy is current.
+        !(self.transfer == Transfer::Incremental && self.records == 1)
+    }
+}

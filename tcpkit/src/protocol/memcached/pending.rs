@@ -1,0 +1,332 @@
+//! Which request a response answers.
+//!
+//! memcached answers in order, so most messages carry no [`Message::id`] and pair in order. Quiet
+//! requests break that: they stay unanswered when there is nothing to tell, and a response then
+//! belongs to a later request. So the requests of a conversation stand in a queue here, and each
+//! response is looked up in it by what it can answer: the class of its first word, the `O` or `k`
+//! flag that it repeats, the opcode and opaque of a binary header.
+//!
+//! * A text request that is always answered has no id, and neither has its response.
+//! * A binary request whose opaque tells it apart has an id made of opcode and opaque; many clients
+//!   leave the opaque 0, or the same for all, and then it has none.
+//! * A quiet request has [`Message::QUIET`] and an id of its own, which its response, if one comes,
+//!   gets too.
+//! * A response that fits several quiet requests alike, or none, is one-way: not even its client can tell.
+//!
+//! A quiet read that stays silent found nothing: that miss is told with the response that shows it.
+//!
+//! After a loss the queue may be out of step with the server; it finds back by itself whenever it
+//! runs empty. The pairs of always answered requests do not depend on it.
+
+use std::collections::VecDeque;
+
+use super::command::Kind;
+use crate::limits::{MEMCACHED_SCAN, PENDING_REQUESTS};
+use crate::protocol::{Message, Role};
+
+/// A request that may be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// What it expects.
+    pub kind: Kind,
+    /// Bits: [`Entry::QUIET`] and so on.
+    pub flags: u8,
+    /// Keys asked for, of a text request; the opcode of a binary one.
+    pub count: u16,
+    /// Hash of the flag that its response repeats, 0 for none; the opaque of a binary request.
+    pub tag: u32,
+    /// Hash of the key of a binary request whose response names it; 0 for none.
+    pub key: u32,
+    /// Its id where it needs one of its own.
+    pub own: u32,
+}
+
+impl Entry {
+    /// May stay without a response.
+    pub(super) const QUIET: u8 = 1;
+    /// Reads keys: silence means that it was not there.
+    pub(super) const READS: u8 = 2;
+    /// Makes the key that is not there (`N` without `R`): a response that won is a miss.
+    pub(super) const VIVIFIES: u8 = 4;
+    /// Told apart by its opaque.
+    pub(super) const OPAQUE: u8 = 8;
+
+    pub(super) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            flags: 0,
+            count: 0,
+            tag: 0,
+            key: 0,
+            own: 0,
+        }
+    }
+
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Corrects what the response alone says about keys by what was asked.
+    pub(super) fn count_keys(&self, reply: &Reply, message: &mut Message) {
+        match self.kind {
+            Kind::Get => message.misses = u32::from(self.count).saturating_sub(reply.items),
+            Kind::MetaGet if self.has(Self::VIVIFIES) && reply.made => {
+                (message.hits, message.misses) = (0, 1);
+            }
+            Kind::MetaGet | Kind::Binary => {}
+            _ => (message.hits, message.misses) = (0, 0),
+        }
+    }
+
+    fn id(&self) -> Option<u64> {
+        if self.has(Self::OPAQUE) {
+            Some(opaque_id(self.count as u8, self.tag))
+        } else if self.has(Self::QUIET) {
+            Some(OWN | u64::from(self.own))
+        } else {
+            None
+        }
+    }
+}
+
+/// Ids made of opcode and opaque.
+const OPAQUE: u64 = 1 << 60;
+/// Ids that count on.
+const OWN: u64 = 2 << 60;
+/// The id of a response whose request was not seen.
+const NOBODY: u64 = 3 << 60;
+
+fn opaque_id(opcode: u8, opaque: u32) -> u64 {
+    OPAQUE | u64::from(opcode) << 32 | u64::from(opaque)
+}
+
+/// A response as far as finding its request needs it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reply {
+    /// The class of a text response: one bit of [`super::command::word`].
+    pub word: u32,
+    /// Hash of the flag that it repeats, 0 for none; the opaque of a binary response.
+    pub tag: u32,
+    /// Binary: hash of the key that it names, 0 for none.
+    pub key: u32,
+    /// Binary: opcode.
+    pub opcode: Option<u8>,
+    /// Binary: the opcode is a quiet one.
+    pub quiet: bool,
+    /// Items in a text response.
+    pub items: u32,
+    /// A key that the response says it made.
+    pub made: bool,
+}
+
+/// The requests that may still be answered, oldest first.
+#[derive(Debug)]
+pub(super) struct Pending {
+    queue: VecDeque<Entry>,
+    /// The last id given out.
+    next: u32,
+    /// The opaque of the last request.
+    last: u32,
+    /// The highest opaque so far: what is above it is new.
+    highest: u32,
+    /// An opaque that several requests had; 0 is what clients send that do not use it.
+    constant: u32,
+    /// Every request and response since the beginning is known.
+    sure: bool,
+}
+
+impl Pending {
+    pub(super) fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            next: 0,
+            last: 0,
+            highest: 0,
+            constant: 0,
+            sure: true,
+        }
+    }
+
+    /// Takes a request, and gives its message what it needs to be paired.
+    pub(super) fn push(&mut self, mut entry: Entry, message: &mut Message) {
+        if entry.kind == Kind::Binary && self.tells_apart(entry.tag) {
+            entry.flags |= Entry::OPAQUE;
+        }
+        if entry.has(Entry::QUIET) {
+            message.flags |= Message::QUIET;
+            self.next = self.next.wrapping_add(1);
+            entry.own = self.next;
+        }
+        message.id = entry.id();
+        if self.queue.len() >= PENDING_REQUESTS {
+            self.forget();
+        }
+        self.queue.push_back(entry);
+    }
+
+    /// Finds the request of a response, and gives the response's message its id, hits and misses.
+    /// Returns what the request expected.
+    pub(super) fn answer(&mut self, reply: &Reply, message: &mut Message) -> Option<Kind> {
+        let found = match reply.opcode {
+            Some(opcode) => self.find_binary(reply, opcode),
+            None => self.find_text(reply),
+        };
+        match found {
+            Found::At(index) => return self.settle(index, reply, message),
+            Found::Several => {
+                message.role = Role::OneWay;
+                self.give_up();
+            }
+            Found::Nobody => self.orphan(reply, message),
+        }
+        None
+    }
+
+    /// Something was lost: forgets the requests.
+    pub(super) fn forget(&mut self) {
+        self.queue.clear();
+        self.sure = false;
+    }
+
+    /// A request was lost: the known ones still wait.
+    pub(super) fn doubt(&mut self) {
+        self.sure = false;
+    }
+
+    /// Whether the oldest request that is always answered can get this class of response.
+    pub(super) fn front_accepts(&self, word: u32) -> bool {
+        self.queue
+            .iter()
+            .take(MEMCACHED_SCAN)
+            .find(|entry| !entry.has(Entry::QUIET))
+            .is_some_and(|entry| entry.kind.accepts(false) & word != 0)
+    }
+
+    /// Whether the opaque is the request's own: not 0, not that of the request before, not one
+    /// that is still waiting.
+    fn tells_apart(&mut self, opaque: u32) -> bool {
+        let last = std::mem::replace(&mut self.last, opaque);
+        if opaque == 0 || opaque == self.constant {
+            return false;
+        }
+        if opaque > self.highest {
+            self.highest = opaque;
+        } else if opaque == last || self.waits(opaque) {
+            self.constant = opaque;
+            return false;
+        }
+        true
+    }
+
+    fn waits(&self, opaque: u32) -> bool {
+        let same = |entry: &Entry| entry.kind == Kind::Binary && entry.tag == opaque;
+        self.queue.iter().rev().take(64).any(same)
+    }
+
+    fn find_text(&self, reply: &Reply) -> Found {
+        use super::command::word;
+        let mut quiet = None;
+        for (index, entry) in self.queue.iter().enumerate() {
+            let is_quiet = entry.has(Entry::QUIET);
+            let tag_fits = match reply.tag {
+                0 => entry.tag == 0 || reply.word & word::ECHO == 0,
+                tag => entry.tag == tag,
+            };
+            let fits = tag_fits && entry.kind.accepts(is_quiet) & reply.word != 0;
+            match (fits, is_quiet) {
+                (true, true) if quiet.is_some() => return Found::Several,
+                (true, true) => quiet = Some(index),
+                // The server answers it in any case, and the quiet one perhaps not.
+                (true, false) => return Found::At(index),
+                (false, false) if self.sure => break,
+                (false, _) => {}
+            }
+        }
+        quiet.map_or(Found::Nobody, Found::At)
+    }
+
+    fn find_binary(&self, reply: &Reply, opcode: u8) -> Found {
+        let mut found = None;
+        for (index, entry) in self.queue.iter().enumerate() {
+            let fits = entry.kind == Kind::Binary
+                && entry.count == u16::from(opcode)
+                && entry.tag == reply.tag
+                && (entry.key == 0 || reply.key == 0 || entry.key == reply.key);
+            if !fits {
+                continue;
+            }
+            if !entry.has(Entry::QUIET) || entry.has(Entry::OPAQUE) {
+                return Found::At(found.unwrap_or(index));
+            }
+            if found.is_some() {
+                return Found::Several;
+            }
+            found = Some(index);
+        }
+        found.map_or(Found::Nobody, Found::At)
+    }
+
+    /// The request at `index` is answered, and those before it stay silent.
+    fn settle(&mut self, index: usize, reply: &Reply, message: &mut Message) -> Option<Kind> {
+        let unheard = Entry::READS | Entry::QUIET;
+        let silent = self
+            .queue
+            .drain(..index)
+            .filter(|entry| entry.flags & unheard == unheard);
+        let silent = silent.count() as u32;
+        let entry = self.queue.pop_front()?;
+        message.id = entry.id();
+        entry.count_keys(reply, message);
+        if self.sure {
+            message.misses = message.misses.saturating_add(silent);
+        }
+        self.shrink();
+        Some(entry.kind)
+    }
+
+    fn orphan(&mut self, reply: &Reply, message: &mut Message) {
+        self.give_up();
+        if reply.opcode.is_none() && reply.word != super::command::word::ITEMS {
+            (message.hits, message.misses) = (0, 0);
+        }
+        if self.sure {
+            message.role = Role::OneWay;
+            return;
+        }
+        message.id = match reply.opcode {
+            Some(opcode) if reply.tag != 0 && reply.tag != self.constant => {
+                Some(opaque_id(opcode, reply.tag))
+            }
+            Some(_) if reply.quiet => Some(NOBODY),
+            Some(_) => None,
+            None if reply.tag != 0 => Some(NOBODY),
+            None => None,
+        };
+    }
+
+    /// A long queue in which nothing fits costs too much to search again.
+    fn give_up(&mut self) {
+        if self.queue.len() > MEMCACHED_SCAN {
+            self.forget();
+        }
+    }
+
+    /// Gives back what a burst took.
+    fn shrink(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > 256 {
+            self.queue = VecDeque::new();
+        }
+    }
+}
+
+enum Found {
+    At(usize),
+    Several,
+    Nobody,
+}
+
+/// A short hash that is never 0 (FNV-1a).
+pub(super) fn hash(bytes: &[u8]) -> u32 {
+    let fold = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, fold).max(1)
+}
