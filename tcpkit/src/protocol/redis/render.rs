@@ -1,0 +1,276 @@
+//! Prints a request as a user would type it, without its secrets.
+//!
+//! Reads the first bytes of a request as they were on the wire, makes one line: arguments apart
+//! by a space, quoted as `redis-cli` quotes where they are empty or not plain. Passwords of AUTH,
+//! HELLO, ACL SETUSER, MIGRATE, CONFIG SET and SENTINEL SET are `***`, also where the bytes end
+//! within one.
+
+use super::request::{Argument, Arguments, Words};
+use crate::protocol::escape;
+
+/// What stands in a secret's place.
+const HIDDEN: &[u8] = b"***";
+
+/// Bytes of a command or option that are compared.
+const OPTION_BYTES: usize = 32;
+
+/// Appends the text of the request that begins with `kept`; returns how many bytes of the
+/// unescaped text that is.
+pub(super) fn render(kept: &[u8], max: usize, out: &mut Vec<u8>) -> usize {
+    if kept.first() == Some(&b'*') {
+        let arguments = Arguments::of(kept);
+        let total = arguments.left();
+        return print(arguments, total, max, out);
+    }
+    let end = memchr::memchr(b'\n', kept).unwrap_or(kept.len());
+    let line = kept.get(..end).unwrap_or(kept);
+    let words = Words::of(line.strip_suffix(b"\r").unwrap_or(line));
+    let total = words.clone().count() as u32;
+    print(words, total, max, out)
+}
+
+fn print<'a>(
+    arguments: impl Iterator<Item = Argument<'a>>,
+    total: u32,
+    max: usize,
+    out: &mut Vec<u8>,
+) -> usize {
+    let mut page = Page {
+        begin: out.len(),
+        max,
+        out,
+    };
+    let mut secrets = Secrets::new(total);
+    let mut written = 0;
+    for (index, argument) in arguments.enumerate() {
+        if index > 0 {
+            if !page.put(b" ") {
+                break;
+            }
+            written += 1;
+        }
+        let shown = secrets.shown(&argument.bytes);
+        let Some(len) = page.argument(&argument, shown) else {
+            break;
+        };
+        written += len;
+        if len < argument.len as usize {
+            break;
+        }
+    }
+    written
+}
+
+/// How much of an argument may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    All,
+    /// Only so many first bytes; the rest is a secret.
+    First(usize),
+}
+
+/// Where text is written, up to a limit.
+struct Page<'a> {
+    begin: usize,
+    max: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl Page<'_> {
+    fn room(&self) -> usize {
+        self.max.saturating_sub(self.out.len() - self.begin)
+    }
+
+    /// Writes all of `bytes` or nothing.
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        let fits = bytes.len() <= self.room();
+        if fits {
+            self.out.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    /// Writes an argument; returns how many of its bytes that tells, `None` if nothing could be
+    /// written.
+    fn argument(&mut self, argument: &Argument<'_>, shown: Shown) -> Option<usize> {
+        match shown {
+            Shown::All => self.text(argument),
+            Shown::First(len) => {
+                let first = argument.bytes.get(..len).unwrap_or_default();
+                (self.put(first) && self.put(HIDDEN)).then_some(argument.len as usize)
+            }
+        }
+    }
+
+    fn text(&mut self, argument: &Argument<'_>) -> Option<usize> {
+        let visible = argument.bytes.get(..self.room()).unwrap_or(&argument.bytes);
+        if !argument.bytes.is_empty() && visible.iter().all(|byte| is_plain(*byte)) {
+            self.out.extend_from_slice(visible);
+            return Some(visible.len());
+        }
+        if argument.bytes.is_empty() && argument.len > 0 {
+            return Some(0);
+        }
+        self.quoted(argument)
+    }
+
+    fn quoted(&mut self, argument: &Argument<'_>) -> Option<usize> {
+        if !self.put(b"\"") {
+            return None;
+        }
+        let mut written = 0;
+        let mut sign = Vec::with_capacity(4);
+        for byte in argument.bytes.iter() {
+            sign.clear();
+            match byte {
+                b'"' => sign.extend_from_slice(b"\\\""),
+                byte => escape(*byte, &mut sign),
+            }
+            if !self.put(&sign) {
+                return Some(written);
+            }
+            written += 1;
+        }
+        if written == argument.len as usize {
+            self.put(b"\"");
+        }
+        Some(written)
+    }
+}
+
+/// What needs no quotes to be read back as it is.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'"' && byte != b'\''
+}
+
+/// Which rule of [`Secrets`] holds for the arguments that follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// The command's name comes.
+    Name,
+    /// Nothing is secret.
+    Open,
+    /// AUTH: the last argument, with a user before it perhaps.
+    Auth,
+    /// HELLO: behind the option AUTH and a user.
+    Hello,
+    /// ACL: rules of SETUSER.
+    Acl,
+    AclUser,
+    AclRules,
+    /// MIGRATE: behind AUTH, and behind AUTH2 and a user.
+    Migrate,
+    /// CONFIG, SENTINEL, MODULE: values of settings whose name says so.
+    Settings,
+}
+
+/// Tells secrets, argument by argument.
+#[derive(Debug)]
+struct Secrets {
+    rule: Rule,
+    total: u32,
+    index: u32,
+    /// In how many arguments a secret comes; 0 for never.
+    due: u32,
+    /// Arguments that are an option's value and no option.
+    values: u32,
+}
+
+impl Secrets {
+    /// Of a request with so many arguments.
+    fn new(total: u32) -> Self {
+        Self {
+            rule: Rule::Name,
+            total,
+            index: 0,
+            due: 0,
+            values: 0,
+        }
+    }
+
+    /// How much of the next argument may be shown.
+    fn shown(&mut self, bytes: &[u8]) -> Shown {
+        let index = self.index;
+        self.index += 1;
+        if self.rule == Rule::Open {
+            return Shown::All;
+        }
+        if self.values > 0 {
+            self.values -= 1;
+            return Shown::All;
+        }
+        let secret = self.due == 1;
+        self.due = self.due.saturating_sub(1);
+        if secret && self.rule != Rule::Settings {
+            return Shown::First(0);
+        }
+        let word = bytes
+            .get(..OPTION_BYTES)
+            .unwrap_or(bytes)
+            .to_ascii_uppercase();
+        self.option(index, &word, bytes, secret)
+    }
+
+    fn option(&mut self, index: u32, word: &[u8], bytes: &[u8], secret: bool) -> Shown {
+        match self.rule {
+            Rule::Name => self.rule = rule_of(word),
+            Rule::Auth if index > 1 || self.total <= 2 => return Shown::First(0),
+            Rule::Hello if word == b"AUTH" && self.due == 0 => self.due = 2,
+            Rule::Hello if word == b"SETNAME" && self.due == 0 => self.values = 1,
+            Rule::Migrate if index < 6 || self.due > 0 => {}
+            Rule::Migrate if word == b"AUTH" => self.due = 1,
+            Rule::Migrate if word == b"AUTH2" => self.due = 2,
+            Rule::Migrate if word == b"KEYS" => self.rule = Rule::Open,
+            Rule::Acl => {
+                self.rule = if word == b"SETUSER" {
+                    Rule::AclUser
+                } else {
+                    Rule::Open
+                }
+            }
+            Rule::AclUser => self.rule = Rule::AclRules,
+            Rule::AclRules => return acl_rule(bytes),
+            Rule::Settings => {
+                if is_secret_setting(word) {
+                    self.due = 1;
+                }
+                if secret {
+                    return Shown::First(0);
+                }
+            }
+            _ => {}
+        }
+        Shown::All
+    }
+}
+
+fn rule_of(command: &[u8]) -> Rule {
+    match command {
+        b"AUTH" => Rule::Auth,
+        b"HELLO" => Rule::Hello,
+        b"ACL" => Rule::Acl,
+        b"MIGRATE" => Rule::Migrate,
+        b"CONFIG" | b"SENTINEL" | b"MODULE" => Rule::Settings,
+        _ => Rule::Open,
+    }
+}
+
+/// `>password`, `<password`, `#hash`, `!hash`: the sign may be seen.
+fn acl_rule(rule: &[u8]) -> Shown {
+    let blanks = rule
+        .iter()
+        .take_while(|byte| byte.is_ascii_whitespace())
+        .count();
+    match rule.get(blanks) {
+        Some(b'>' | b'<' | b'#' | b'!') if blanks == 0 => Shown::First(1),
+        Some(b'>' | b'<' | b'#' | b'!') => Shown::First(0),
+        _ => Shown::All,
+    }
+}
+
+/// `requirepass`, `masterauth`, `tls-key-file-pass`, `sentinel-pass`, `auth-pass`, and what
+/// modules and later versions name alike.
+fn is_secret_setting(name: &[u8]) -> bool {
+    let has = |part: &[u8]| memchr::memmem::find(name, part).is_some();
+    has(b"PASS") || has(b"SECRET") || has(b"TOKEN") || name.ends_with(b"AUTH")
+}

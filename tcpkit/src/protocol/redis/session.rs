@@ -1,0 +1,602 @@
+//! What one direction must know of the other.
+//!
+//! Reads every request and response in turn, and says of each whether somebody answers it or
+//! whom it answers: transactions, subscriptions, `CLIENT REPLY`, `MONITOR` and replication change
+//! that. What is open is kept as runs of requests of one [`Kind`], so that a pipeline of a
+//! hundred GETs is one number.
+
+use std::collections::VecDeque;
+
+use super::commands::Kind;
+use crate::limits;
+use crate::protocol::{Message, Role};
+
+/// Open requests of one kind, in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    kind: Kind,
+    /// Responses that they still await.
+    count: u32,
+}
+
+const NONE: Run = Run {
+    kind: Kind::Any,
+    count: 0,
+};
+
+/// What the arguments of a request say about its effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing more than its name.
+    #[default]
+    None,
+    /// XREAD BLOCK and its kin.
+    Blocks,
+    /// REPLCONF ACK.
+    Ack,
+    /// CLIENT REPLY ON.
+    ReplyOn,
+    /// CLIENT REPLY OFF.
+    ReplyOff,
+    /// CLIENT REPLY SKIP.
+    ReplySkip,
+}
+
+/// A response's first word, where it tells what the response is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It does not.
+    #[default]
+    None,
+    /// `message`, `pmessage`, `smessage` with as many elements as belong to it.
+    Message,
+    /// Confirms SUBSCRIBE.
+    Subscribe,
+    /// Confirms PSUBSCRIBE.
+    Psubscribe,
+    /// Confirms SSUBSCRIBE.
+    Ssubscribe,
+    /// Confirms UNSUBSCRIBE.
+    Unsubscribe,
+    /// Confirms PUNSUBSCRIBE.
+    Punsubscribe,
+    /// Confirms SUNSUBSCRIBE.
+    Sunsubscribe,
+    /// A line that MONITOR shows.
+    Monitor,
+    /// `FULLRESYNC`, `CONTINUE`: a replication link begins.
+    Replication,
+}
+
+/// What the session needs to know of a response.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reply {
+    /// Its type byte.
+    pub(super) kind: u8,
+    /// Whether it is an error.
+    pub(super) error: bool,
+    /// Whether it is a null.
+    pub(super) null: bool,
+    /// Its first word.
+    pub(super) word: Word,
+    /// Elements of the aggregate.
+    pub(super) elements: u32,
+    /// How many of them are null.
+    pub(super) nulls: u32,
+    /// The last integer among them.
+    pub(super) number: u32,
+}
+
+/// What the session knows of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) role: Role,
+    pub(super) flags: u8,
+    pub(super) hits: u32,
+    pub(super) misses: u32,
+    /// A replication link begins behind it.
+    pub(super) opaque: bool,
+}
+
+impl Told {
+    const fn plain(role: Role) -> Self {
+        Self {
+            role,
+            flags: 0,
+            hits: 0,
+            misses: 0,
+            opaque: false,
+        }
+    }
+
+    const REQUEST: Self = Self::plain(Role::Request);
+    const RESPONSE: Self = Self::plain(Role::Response);
+    const ONE_WAY: Self = Self::plain(Role::OneWay);
+}
+
+/// Between MULTI and EXEC.
+const MULTI: u8 = 1;
+/// After CLIENT REPLY OFF.
+const OFF: u8 = 2;
+/// After CLIENT REPLY SKIP, for one request.
+const SKIP: u8 = 4;
+/// Requests were lost since nothing was open.
+const LOST: u8 = 8;
+
+/// After MONITOR.
+const MONITOR: u8 = 1;
+/// Subscribed, as the server said in RESP2.
+const SUBSCRIBED: u8 = 2;
+/// Messages were lost, or the conversation was joined in the middle.
+const UNSURE: u8 = 4;
+
+/// How many channels the client listens to.
+#[derive(Debug, Default)]
+struct Channels {
+    plain: u32,
+    patterns: u32,
+    shards: u32,
+}
+
+/// What responses can come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited {
+    /// How many at most, if that is known.
+    pub(super) most: Option<u32>,
+    /// Of which kind all of them are, if they are.
+    pub(super) kind: Option<Kind>,
+}
+
+/// State of one conversation.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The oldest open requests.
+    head: Run,
+    /// Those behind them.
+    rest: Option<Box<VecDeque<Run>>>,
+    /// Sum of all runs.
+    open: u32,
+    requests: u8,
+    responses: u8,
+    channels: Option<Box<Channels>>,
+}
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self {
+            head: NONE,
+            rest: None,
+            open: 0,
+            requests: 0,
+            responses: 0,
+            channels: None,
+        }
+    }
+
+    /// A request of this kind with so many arguments was sent.
+    #[inline]
+    pub(super) fn request(&mut self, kind: Kind, effect: Effect, arguments: u32) -> Told {
+        if kind.is_plain() && self.requests & !LOST == 0 {
+            self.ask(kind, 1);
+            return Told::REQUEST;
+        }
+        self.special_request(kind, effect, arguments)
+    }
+
+    #[cold]
+    fn special_request(&mut self, kind: Kind, effect: Effect, arguments: u32) -> Told {
+        let silent = self.requests & (OFF | SKIP) != 0;
+        self.requests &= !SKIP;
+        if self.requests & MULTI != 0 {
+            let kind = self.queued(kind);
+            return self.asked(kind, 1, silent);
+        }
+        match kind {
+            Kind::Subscribe | Kind::Unsubscribe => self.confirmed(kind, arguments),
+            Kind::Block => self.blocks(silent),
+            Kind::Xread | Kind::Xreadgroup if effect == Effect::Blocks => self.blocks(silent),
+            Kind::Replconf if effect == Effect::Ack => Told::ONE_WAY,
+            Kind::Client => self.client(effect, silent),
+            Kind::Multi => {
+                self.requests |= MULTI;
+                self.asked(Kind::Scalar, 1, silent)
+            }
+            Kind::Reset => {
+                self.requests &= LOST;
+                self.asked(Kind::Reset, 1, false)
+            }
+            Kind::Monitor | Kind::Sync => self.asked(kind, 1, silent),
+            kind if kind.is_plain() => self.asked(kind, 1, silent),
+            _ => self.asked(Kind::Any, 1, silent),
+        }
+    }
+
+    /// A command between MULTI and EXEC is answered by `+QUEUED`, whatever it is.
+    fn queued(&mut self, kind: Kind) -> Kind {
+        match kind {
+            Kind::Exec | Kind::Discard => {
+                self.requests &= !MULTI;
+                Kind::Any
+            }
+            Kind::Reset => {
+                self.requests &= LOST;
+                Kind::Reset
+            }
+            Kind::Subscribe | Kind::Unsubscribe | Kind::Monitor => {
+                // Their effect comes with EXEC and is not followed there.
+                self.responses |= UNSURE;
+                Kind::Scalar
+            }
+            _ => Kind::Scalar,
+        }
+    }
+
+    /// The server confirms every channel, also when told to be silent.
+    fn confirmed(&mut self, kind: Kind, arguments: u32) -> Told {
+        let channels = arguments.saturating_sub(1);
+        match kind {
+            Kind::Unsubscribe if channels == 0 => self.ask(Kind::UnsubscribeAll, 1),
+            _ => self.ask(kind, channels.max(1)),
+        }
+        Told::REQUEST
+    }
+
+    fn blocks(&mut self, silent: bool) -> Told {
+        let told = self.asked(Kind::Any, 1, silent);
+        Told {
+            flags: Message::BLOCKING,
+            ..told
+        }
+    }
+
+    fn client(&mut self, effect: Effect, silent: bool) -> Told {
+        match effect {
+            Effect::ReplyOff => {
+                self.requests |= OFF;
+                Told::ONE_WAY
+            }
+            Effect::ReplySkip => {
+                if self.requests & OFF == 0 {
+                    self.requests |= SKIP;
+                }
+                Told::ONE_WAY
+            }
+            Effect::ReplyOn => {
+                let skipped = silent && self.requests & OFF == 0;
+                self.requests &= !OFF;
+                self.asked(Kind::Scalar, 1, skipped)
+            }
+            _ => self.asked(Kind::Any, 1, silent),
+        }
+    }
+
+    fn asked(&mut self, kind: Kind, count: u32, silent: bool) -> Told {
+        if silent {
+            return Told::ONE_WAY;
+        }
+        self.ask(kind, count);
+        Told::REQUEST
+    }
+
+    #[inline]
+    fn ask(&mut self, kind: Kind, count: u32) {
+        self.open = self.open.saturating_add(count);
+        if self.head.count == 0 {
+            self.head = Run { kind, count };
+        } else if self.head.kind == kind
+            && kind.is_plain()
+            && self.rest.as_ref().is_none_or(|rest| rest.is_empty())
+        {
+            self.head.count = self.head.count.saturating_add(count);
+        } else {
+            self.ask_behind(kind, count);
+        }
+    }
+
+    fn ask_behind(&mut self, kind: Kind, count: u32) {
+        let rest = self.rest.get_or_insert_default();
+        match rest.back_mut() {
+            Some(last) if last.kind == kind && kind.is_plain() => {
+                last.count = last.count.saturating_add(count);
+            }
+            _ => rest.push_back(Run { kind, count }),
+        }
+        if rest.len() > limits::PENDING_REQUESTS {
+            self.forget();
+            self.responses |= UNSURE;
+        }
+    }
+
+    /// Nothing is known to be open.
+    fn forget(&mut self) {
+        self.head = NONE;
+        self.rest = None;
+        self.open = 0;
+    }
+
+    /// One response to the oldest open request.
+    #[inline]
+    fn answer(&mut self) {
+        self.open = self.open.saturating_sub(1);
+        self.head.count = self.head.count.saturating_sub(1);
+        if self.head.count == 0 {
+            self.next_run();
+        }
+    }
+
+    #[inline]
+    fn next_run(&mut self) {
+        self.head = self
+            .rest
+            .as_mut()
+            .and_then(|rest| rest.pop_front())
+            .unwrap_or(NONE);
+        if self.head.count == 0 {
+            self.requests &= !LOST;
+        }
+    }
+
+    /// Whether the next response may begin a replication link.
+    #[inline]
+    pub(super) fn awaits_replication(&self) -> bool {
+        self.head.kind == Kind::Sync
+    }
+
+    /// A response of this form came.
+    #[inline]
+    pub(super) fn response(&mut self, reply: &Reply) -> Told {
+        let kind = self.head.kind;
+        let usual = reply.word == Word::None && reply.kind != b'>';
+        if usual && self.head.count != 0 && kind.is_plain() {
+            self.answer();
+            return counted(kind, reply);
+        }
+        self.special_response(reply)
+    }
+
+    #[cold]
+    fn special_response(&mut self, reply: &Reply) -> Told {
+        if let Some(told) = self.unasked(reply) {
+            return told;
+        }
+        if self.head.count == 0 {
+            // A server that was told to be silent would not have said it.
+            self.requests &= !OFF;
+        }
+        let kind = self.head.kind;
+        match kind {
+            Kind::Subscribe | Kind::Unsubscribe | Kind::UnsubscribeAll => {
+                return self.unconfirmed(reply);
+            }
+            Kind::Monitor if !reply.error => self.responses |= MONITOR,
+            Kind::Reset if !reply.error => {
+                self.responses &= UNSURE;
+                self.channels = None;
+            }
+            _ => {}
+        }
+        let known = kind == Kind::Sync && self.responses & UNSURE == 0 && !reply.error;
+        let opaque = known || reply.word == Word::Replication;
+        let none = self.head.count == 0;
+        self.answer();
+        if none {
+            Told {
+                opaque,
+                ..Told::RESPONSE
+            }
+        } else {
+            Told {
+                opaque,
+                ..counted(kind, reply)
+            }
+        }
+    }
+
+    /// Pushes, monitored commands and confirmations: what is told by its form.
+    fn unasked(&mut self, reply: &Reply) -> Option<Told> {
+        let push = reply.kind == b'>';
+        let idle = self.head.count == 0;
+        match reply.word {
+            Word::Monitor if idle || self.responses & (MONITOR | UNSURE) != 0 => {
+                return Some(Told::ONE_WAY);
+            }
+            Word::Message if !push && (idle || self.responses & SUBSCRIBED != 0) => {
+                return Some(Told::ONE_WAY);
+            }
+            Word::None | Word::Message | Word::Monitor | Word::Replication => {}
+            _ => {
+                let confirms = matches!(
+                    self.head.kind,
+                    Kind::Subscribe | Kind::Unsubscribe | Kind::UnsubscribeAll
+                );
+                if confirms || push || self.responses & UNSURE != 0 {
+                    let last = self.subscribed(reply);
+                    return Some(self.confirmation(confirms, last));
+                }
+            }
+        }
+        push.then_some(Told::ONE_WAY)
+    }
+
+    /// Notes what a confirmation says; whether it is the last of an UNSUBSCRIBE from everything.
+    fn subscribed(&mut self, reply: &Reply) -> bool {
+        let channels = self.channels.get_or_insert_default();
+        let count = reply.number;
+        match reply.word {
+            Word::Subscribe | Word::Unsubscribe => {
+                channels.plain = count.saturating_sub(channels.patterns)
+            }
+            Word::Psubscribe | Word::Punsubscribe => {
+                channels.patterns = count.saturating_sub(channels.plain)
+            }
+            _ => channels.shards = count,
+        }
+        let left = match reply.word {
+            Word::Unsubscribe => channels.plain,
+            Word::Punsubscribe => channels.patterns,
+            _ => channels.shards,
+        };
+        // In RESP3 messages are pushes, and arrays are what they always are.
+        let any = channels.plain > 0 || channels.patterns > 0 || channels.shards > 0;
+        if any && reply.kind != b'>' {
+            self.responses |= SUBSCRIBED;
+        } else {
+            self.responses &= !SUBSCRIBED;
+        }
+        left == 0
+    }
+
+    fn confirmation(&mut self, awaited: bool, last: bool) -> Told {
+        if !awaited {
+            // A server that moves a slot ends its subscriptions unasked.
+            return if self.responses & UNSURE == 0 {
+                Told::ONE_WAY
+            } else {
+                Told::RESPONSE
+            };
+        }
+        let more = if self.head.kind == Kind::UnsubscribeAll {
+            !last
+        } else {
+            self.head.count > 1
+        };
+        if more && self.head.kind == Kind::UnsubscribeAll {
+            return Told {
+                flags: Message::MORE,
+                ..Told::RESPONSE
+            };
+        }
+        self.answer();
+        Told {
+            flags: if more { Message::MORE } else { 0 },
+            ..Told::RESPONSE
+        }
+    }
+
+    /// Something else than the confirmation that is due: an error ends them all.
+    fn unconfirmed(&mut self, reply: &Reply) -> Told {
+        if reply.error {
+            self.open = self.open.saturating_sub(self.head.count);
+            self.next_run();
+        }
+        Told::RESPONSE
+    }
+
+    /// Messages of the client were lost.
+    pub(super) fn lost_requests(&mut self) {
+        self.requests = LOST;
+        self.responses |= UNSURE;
+    }
+
+    /// Messages of the server were lost, and `count` whole ones were found behind them: they answer
+    /// the last requests.
+    pub(super) fn lost_responses(&mut self, count: u32) {
+        let kind = self.uniform().unwrap_or(Kind::Any);
+        self.forget();
+        if count > 0 {
+            self.ask(kind, count);
+        }
+        self.responses |= UNSURE;
+    }
+
+    /// What is known of the responses to come.
+    pub(super) fn awaited(&self) -> Awaited {
+        Awaited {
+            most: self.most(),
+            kind: self.uniform(),
+        }
+    }
+
+    /// How many responses can come at most, if that is known.
+    fn most(&self) -> Option<u32> {
+        (self.open > 0 && self.requests & LOST == 0).then_some(self.open)
+    }
+
+    /// The one kind of everything that is open.
+    fn uniform(&self) -> Option<Kind> {
+        let same = |run: &Run| run.kind == self.head.kind;
+        let known =
+            self.most().is_some() && self.head.kind.is_plain() && self.head.kind != Kind::Any;
+        (known && self.rest.iter().flat_map(|rest| rest.iter()).all(same)).then_some(self.head.kind)
+    }
+}
+
+/// Hits and misses of a read.
+#[inline]
+fn counted(kind: Kind, reply: &Reply) -> Told {
+    let mut told = Told::RESPONSE;
+    if kind == Kind::Hit && !reply.error {
+        told.hits = u32::from(!reply.null);
+        told.misses = u32::from(reply.null);
+    } else if kind == Kind::Hits {
+        told.misses = reply.nulls;
+        told.hits = reply.elements.saturating_sub(reply.nulls);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Session>() <= 40, "{}", size_of::<Session>());
+    }
+
+    #[test]
+    fn a_pipeline_of_one_kind_is_one_run() {
+        let mut session = Session::new();
+        for _ in 0..1000 {
+            session.request(Kind::Hit, Effect::None, 2);
+        }
+        assert_eq!(
+            session.head,
+            Run {
+                kind: Kind::Hit,
+                count: 1000
+            }
+        );
+        assert!(session.rest.is_none());
+        let null = Reply {
+            kind: b'$',
+            null: true,
+            ..Reply::default()
+        };
+        assert_eq!(session.response(&null).misses, 1);
+        assert_eq!(session.open, 999);
+    }
+
+    #[test]
+    fn runs_answer_in_order() {
+        let mut session = Session::new();
+        for kind in [Kind::Hit, Kind::Scalar, Kind::Hit, Kind::Hit, Kind::Scalar] {
+            session.request(kind, Effect::None, 2);
+        }
+        let found = Reply {
+            kind: b'$',
+            ..Reply::default()
+        };
+        let hits: Vec<u32> = (0..6).map(|_| session.response(&found).hits).collect();
+        assert_eq!(hits, [1, 0, 1, 1, 0, 0]);
+        assert_eq!(session.open, 0);
+    }
+
+    #[test]
+    fn runs_are_bounded() {
+        let mut session = Session::new();
+        for index in 0..3 * limits::PENDING_REQUESTS {
+            session.request(
+                if index % 2 == 0 { Kind::Hit } else { Kind::Any },
+                Effect::None,
+                1,
+            );
+        }
+        assert!(
+            session
+                .rest
+                .as_ref()
+                .is_none_or(|rest| rest.len() <= limits::PENDING_REQUESTS)
+        );
+    }
+}
