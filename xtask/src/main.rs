@@ -1,1 +1,45 @@
-fn main() {}
+//! The project's own commands, one file each: `cargo xtask COMMAND`.
+
+mod bless;
+mod ci;
+mod packages;
+
+mod rooms;
+mod run;
+mod shell;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing, build tcpkit in release mode and run it
+    Run(run::Options),
+    /// Install what is missing and pass all tests
+    Test(test::Options),
+    /// Everything that a change has to pass
+    Ci,
+    /// Check that a room of the library names only the rooms before it
+    Rooms,
+    /// Rewrite the expected output of the golden cases
+    Bless,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Run(options) => run::main(&options),
+        Command::Test(options) => test::main(&options),
+        Command::Ci => ci::main(),
+        Command::Rooms => rooms::main(),
+        Command::Bless => bless::main(),
+    }
+}
