@@ -3,7 +3,7 @@
 mod bless;
 mod ci;
 mod packages;
-
+mod record;
 mod rooms;
 mod run;
 mod shell;
@@ -32,6 +32,8 @@ enum Command {
     Rooms,
     /// Rewrite the expected output of the golden cases
     Bless,
+    /// Record the golden cases again, from real servers
+    Record(record::Options),
 }
 
 fn main() -> Result<()> {
@@ -41,5 +43,6 @@ fn main() -> Result<()> {
         Command::Ci => ci::main(),
         Command::Rooms => rooms::main(),
         Command::Bless => bless::main(),
+        Command::Record(options) => record::main(&options),
     }
 }
