@@ -1,5 +1,6 @@
 //! The project's own commands, one file each: `cargo xtask COMMAND`.
 
+mod bench;
 mod bless;
 mod ci;
 mod packages;
@@ -34,6 +35,8 @@ enum Command {
     Bless,
     /// Record the golden cases again, from real servers
     Record(record::Options),
+    /// Measure speed and memory, speed as ratios to tcpdump in the same run
+    Bench(bench::Options),
 }
 
 fn main() -> Result<()> {
@@ -44,5 +47,6 @@ fn main() -> Result<()> {
         Command::Rooms => rooms::main(),
         Command::Bless => bless::main(),
         Command::Record(options) => record::main(&options),
+        Command::Bench(options) => bench::main(&options),
     }
 }

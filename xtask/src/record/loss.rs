@@ -1,7 +1,5 @@
 //! Recordings with frames missing: made from other cases, so that the truth is known.
 
-use std::fmt::Write;
-
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -45,14 +43,14 @@ fn body(folder: &Folder) -> Result<()> {
     drop_frames(folder, "redis-large", |number| number == 5)
 }
 
-fn drop_frames(folder: &Folder, from: &str, dropped: impl Fn(usize) -> bool) -> Result<()> {
+fn drop_frames(folder: &Folder, from: &'static str, dropped: impl Fn(usize) -> bool) -> Result<()> {
     let source = folder.neighbour(from);
     let file = std::fs::read(&source).with_context(|| format!("record {from} first"))?;
     let (header, frames) = pcap::split(&file)?;
-    let (mut kept, mut numbers) = (header.to_vec(), String::new());
+    let (mut kept, mut lost) = (header.to_vec(), Vec::new());
     for (index, frame) in frames.iter().enumerate() {
         if dropped(index + 1) {
-            write!(numbers, " {}", index + 1)?;
+            lost.push(index + 1);
         } else {
             kept.extend(*frame);
         }
@@ -60,22 +58,26 @@ fn drop_frames(folder: &Folder, from: &str, dropped: impl Fn(usize) -> bool) -> 
     std::fs::write(folder.input(), kept)?;
     folder.args(std::fs::read_to_string(source.with_file_name("args"))?.trim())?;
     folder.text_args("-q")?;
-    folder.truth(&lossy(&std::fs::read(
-        source.with_file_name("truth.json"),
-    )?)?)?;
+    let numbers: Vec<String> = lost.iter().map(usize::to_string).collect();
+    let text = format!(
+        "The case {from}, without these of its frames: {}.",
+        numbers.join(" ")
+    );
+    let whole = std::fs::read(source.with_file_name("truth.json"))?;
+    folder.truth(&Truth {
+        lost: Some((from, lost)),
+        ..truth_of(&whole)?
+    })?;
     folder.write(
         "README",
-        &format!("The case {from} without the frames{numbers}."),
+        &super::wrapped(&text.split(' ').collect::<Vec<_>>(), 100),
     )
 }
 
-/// The truth of the whole recording, marked as more than can be found.
-fn lossy(truth: &[u8]) -> Result<Truth> {
-    let whole: Value = serde_json::from_slice(truth)?;
-    let mut truth = Truth {
-        lossy: true,
-        ..Truth::new("redis")
-    };
+/// What the whole recording holds: more than can be found.
+fn truth_of(whole: &[u8]) -> Result<Truth> {
+    let whole: Value = serde_json::from_slice(whole)?;
+    let mut truth = Truth::new("redis");
     for (name, count) in whole["exchanges"]
         .as_object()
         .context("a truth without exchanges")?

@@ -11,10 +11,10 @@ mod dns;
 mod http;
 mod loss;
 mod memcached;
-pub mod pcap;
-mod redis;
-pub mod resp;
-pub mod server;
+mod pcap;
+pub mod redis;
+mod resp;
+mod server;
 mod truth;
 
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub struct Options {
 }
 
 /// One case: its name and who records it.
-struct Case {
+pub struct Case {
     name: &'static str,
     record: fn(&Folder) -> Result<()>,
 }

@@ -1,6 +1,4 @@
-//! Reads and writes pcap files as `tcpdump` makes them here: little endian, microseconds.
-
-use std::io::Write;
+//! Reads pcap files as `tcpdump` makes them here: little endian, microseconds.
 
 use anyhow::{Result, bail};
 
@@ -35,42 +33,21 @@ pub fn split(file: &[u8]) -> Result<(&[u8], Vec<&[u8]>)> {
     Ok((header, frames))
 }
 
-/// Writes the header of a file of Ethernet frames.
-///
-/// # Errors
-/// When `out` cannot be written.
-pub fn write_header(out: &mut impl Write) -> Result<()> {
-    out.write_all(&MAGIC)?;
-    out.write_all(&[2, 0, 4, 0])?;
-    out.write_all(&[0; 8])?;
-    out.write_all(&262_144_u32.to_le_bytes())?;
-    Ok(out.write_all(&1_u32.to_le_bytes())?)
-}
-
-/// Writes one frame, stamped with microseconds since the epoch.
-///
-/// # Errors
-/// When `out` cannot be written.
-pub fn write_frame(out: &mut impl Write, micros: u64, frame: &[u8]) -> Result<()> {
-    let length = u32::try_from(frame.len())?.to_le_bytes();
-    out.write_all(&u32::try_from(micros / 1_000_000)?.to_le_bytes())?;
-    out.write_all(&u32::try_from(micros % 1_000_000)?.to_le_bytes())?;
-    out.write_all(&length)?;
-    out.write_all(&length)?;
-    Ok(out.write_all(frame)?)
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_split_again() {
-        let mut file = Vec::new();
-        write_header(&mut file).unwrap();
-        write_frame(&mut file, 1_000_002, b"one").unwrap();
-        write_frame(&mut file, 1_000_003, b"").unwrap();
+    fn frames_are_split_by_their_lengths() {
+        let mut file = Vec::from(MAGIC);
+        file.resize(FILE_HEADER, 0);
+        for payload in [&b"one"[..], b""] {
+            file.extend([0; 8]);
+            file.extend((payload.len() as u32).to_le_bytes());
+            file.extend([0; 4]);
+            file.extend(payload);
+        }
         let (header, frames) = split(&file).unwrap();
         assert_eq!(header.len(), FILE_HEADER);
         assert_eq!(frames.len(), 2);

@@ -30,8 +30,9 @@ pub struct Truth {
     pub statuses: Counts,
     /// Words that no output may show.
     pub secrets: Vec<&'static str>,
-    /// Frames were dropped from the recording: fewer exchanges may be found.
-    pub lossy: bool,
+    /// The case that this one was made from, and the frames that were left out, counted from 1:
+    /// fewer exchanges may be found.
+    pub lost: Option<(&'static str, Vec<usize>)>,
     /// The server's own counters.
     pub server: Counts,
     /// Why the server's counters differ from the exchanges, where they do.
@@ -57,12 +58,14 @@ impl Truth {
             "silent": self.silent,
             "pushed": self.pushed,
             "unanswered": self.unanswered,
-            "lossy": self.lossy,
             "server": self.server,
         });
         if let Some((hits, misses)) = self.hits {
             json["hits"] = hits.into();
             json["misses"] = misses.into();
+        }
+        if let Some((from, frames)) = &self.lost {
+            json["lost"] = json!({ "from": from, "frames": frames });
         }
         if !self.statuses.is_empty() {
             json["statuses"] = json!(self.statuses);
