@@ -45,7 +45,7 @@ impl Capture {
         let mut command = shell::program("tcpdump");
         command.args(["-i", "lo", "-n", "-s", "0", "-w", "-"]);
         match pace {
-            Pace::Immediate => command.args(["-U", "--immediate-mode", "-B", "16384"]),
+            Pace::Immediate => command.args(["-U", "--immediate-mode", "-B", "262144"]),
             Pace::Bulk => command.args(["-B", "524288"]),
         };
         // Standard output is the file, so that neither tcpdump's user nor a profile of a security
@@ -140,9 +140,11 @@ impl Drop for Capture {
 /// # Errors
 /// When capturing or the traffic fails, or frames were dropped.
 pub fn around<T>(file: &Path, filter: &str, traffic: impl FnOnce() -> Result<T>) -> Result<T> {
-    let capture = Capture::start(file, filter, Pace::Immediate)?;
+    let unfinished = file.with_extension("pcap.tmp");
+    let capture = Capture::start(&unfinished, filter, Pace::Immediate)?;
     let result = traffic()?;
     let frames = capture.finish()?;
+    std::fs::rename(&unfinished, file)?;
     let size = std::fs::metadata(file)?.len();
     eprintln!("  {frames} frames, {size} bytes");
     Ok(result)
