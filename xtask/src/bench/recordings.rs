@@ -10,6 +10,9 @@ use crate::record::capture::{Capture, Pace};
 use crate::record::redis::{PORT, Redis};
 use crate::shell;
 
+/// How the two requests begin, one as long as the other. (`CONFIG GET` begins in another way.)
+const REQUESTS: [&[u8]; 2] = [b"*3\r\n$3\r\nSET\r\n", b"*2\r\n$3\r\nGET\r\n"];
+
 /// A recording that is to be measured.
 pub struct Recording {
     /// For reports.
@@ -103,7 +106,7 @@ impl Recording {
             .stderr(Stdio::null())
             .spawn()?;
         let mut frames = child.stdout.take().context("tcpdump has no output")?;
-        let counted = count(&mut frames, &[b"\r\nSET\r\n", b"\r\nGET\r\n"])?;
+        let counted = count(&mut frames, &REQUESTS)?;
         child.wait()?;
         if counted != [self.commands / 2; 2] {
             bail!(
