@@ -1,1 +1,52 @@
-fn main() {}
+//! The project's own commands, one file each: `cargo xtask COMMAND`.
+
+mod bench;
+mod bless;
+mod ci;
+mod packages;
+mod record;
+mod rooms;
+mod run;
+mod shell;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing, build tcpkit in release mode and run it
+    Run(run::Options),
+    /// Install what is missing and pass all tests
+    Test(test::Options),
+    /// Everything that a change has to pass
+    Ci,
+    /// Check that a room of the library names only the rooms before it
+    Rooms,
+    /// Rewrite the expected output of the golden cases
+    Bless,
+    /// Record the golden cases again, from real servers
+    Record(record::Options),
+    /// Measure speed and memory, speed as ratios to tcpdump in the same run
+    Bench(bench::Options),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Run(options) => run::main(&options),
+        Command::Test(options) => test::main(&options),
+        Command::Ci => ci::main(),
+        Command::Rooms => rooms::main(),
+        Command::Bless => bless::main(),
+        Command::Record(options) => record::main(&options),
+        Command::Bench(options) => bench::main(&options),
+    }
+}
