@@ -159,7 +159,7 @@ proptest! {
             prop_assert!(right.is_some(), "{one:?}");
             if one.confidence == Some(Confidence::Exact) {
                 let right = right.unwrap();
-                prop_assert_eq!(one.response_bytes, right.response_bytes);
+                prop_assert!(one.cut || one.response_bytes == right.response_bytes);
                 prop_assert_eq!(one.frames[2], right.frames[2], "{:?} {:?}", one, right);
             }
         }

@@ -3,7 +3,9 @@
 //! Reads the messages of one conversation, reports [`Exchange`]s.
 //!
 //! While nothing was missed, the oldest waiting request is answered first and the pair is
-//! [`Confidence::Exact`]; where the protocol carries identifiers, they decide.
+//! [`Confidence::Exact`]. A message that carries an identifier of its protocol is paired by it,
+//! whatever was missed. A quiet request ([`Message::QUIET`]) that is passed over has succeeded in
+//! silence.
 //!
 //! After a gap nobody knows how many messages were in it. What is known is what each side had
 //! received when it sent: a client that waits for its answers before it asks again (most do, also
@@ -18,7 +20,7 @@ use std::collections::VecDeque;
 use super::{Confidence, Exchange, OneWay, Report, Silence, Span, Unanswered};
 use crate::flow::{Direction, Endpoints};
 use crate::limits;
-use crate::protocol::{Mark, Message, Output, Pairing as Order, Phase, Protocol, Role, Text};
+use crate::protocol::{Mark, Message, Output, Phase, Protocol, Role, Text};
 use crate::source::Timestamp;
 use crate::wire::Transport;
 
@@ -33,12 +35,6 @@ pub struct Context<'a> {
     pub transport: Transport,
     /// Whether a sink prints requests.
     pub wants_text: bool,
-}
-
-impl Context<'_> {
-    fn by_id(&self) -> bool {
-        self.transport == Transport::Udp || self.protocol.pairing() == Order::ById
-    }
 }
 
 /// A request that waits for its response.
@@ -221,7 +217,7 @@ impl Pairing {
             self.request_ends(message);
             return;
         }
-        if !context.by_id() {
+        if message.id.is_none() {
             self.note_batch(context, message, received, report);
         }
         if self.pending.len() >= limits::PENDING_REQUESTS {
@@ -232,8 +228,11 @@ impl Pairing {
         if message.phase == Phase::Head {
             flags |= OPEN;
         }
-        if std::mem::take(&mut self.barrier) && self.unclear.get().is_none() && !context.by_id() {
-            flags |= BARRIER;
+        if self.barrier && message.id.is_none() {
+            self.barrier = false;
+            if self.unclear.get().is_none() {
+                flags |= BARRIER;
+            }
         }
         if message.id.is_some() {
             flags |= HAS_ID;
@@ -288,7 +287,7 @@ impl Pairing {
         if !new_batch {
             return;
         }
-        let overlaps = !self.pending.is_empty();
+        let overlaps = self.pending.iter().any(|pending| pending.flags & Message::QUIET == 0);
         if self.unclear.get().is_none() && !self.barrier && self.expected.get().is_none() {
             let certain = !self.pending.iter().any(|pending| pending.flags & BARRIER != 0);
             if !overlaps {
@@ -475,24 +474,46 @@ impl Pairing {
         message: &Message,
         report: &mut impl Report,
     ) -> Option<(usize, Confidence)> {
-        if context.by_id() {
-            let id = message.id?;
-            let place = self
-                .pending
-                .iter()
-                .position(|pending| pending.flags & HAS_ID != 0 && pending.id == id)?;
+        match message.id {
+            Some(id) => self.request_by_id(context, id, report),
+            None => self.request_in_order(context, message, report),
+        }
+    }
+
+    fn request_by_id(
+        &mut self,
+        context: &Context<'_>,
+        id: u64,
+        report: &mut impl Report,
+    ) -> Option<(usize, Confidence)> {
+        let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
+        let place = self.pending.iter().position(named)?;
+        if self.pending.get(place)?.flags & Message::QUIET == 0 {
             return Some((place, Confidence::Exact));
         }
-        if let Some(id) = message.id {
-            self.skip_quiet(id);
+        // The identifier of a quiet request is its place in the order, and as sure as the order is.
+        let place = self.settle_quiet(context, place, report);
+        self.unclear.get().is_none().then_some((place, self.confidence))
+    }
+
+    #[inline]
+    fn request_in_order(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        report: &mut impl Report,
+    ) -> Option<(usize, Confidence)> {
+        let mut place = 0;
+        if self.pending.front()?.flags & HAS_ID != 0 {
+            let plain = |pending: &Pending| pending.flags & HAS_ID == 0;
+            place = self.pending.iter().position(plain)?;
+            place = self.settle_quiet(context, place, report);
         }
-        let front = *self.pending.front()?;
+        let front = self.pending.get_mut(place)?;
         if front.flags & BARRIER != 0 {
+            front.flags &= !BARRIER;
             if self.unclear.get().is_none() {
                 self.unclear.set(self.answered);
-            }
-            if let Some(front) = self.pending.front_mut() {
-                front.flags &= !BARRIER;
             }
         }
         if self.unclear.get().is_some() {
@@ -502,27 +523,35 @@ impl Pairing {
             if message.start < expected {
                 return None;
             }
+            self.expected = Offset::NONE;
             if message.start > expected {
-                self.expected = Offset::NONE;
                 self.unclear.set(expected);
                 return None;
             }
-            self.expected = Offset::NONE;
         }
-        let _ = report;
-        Some((0, self.confidence))
+        Some((place, self.confidence))
     }
 
-    /// Quiet requests before the one that is answered now have succeeded in silence.
-    fn skip_quiet(&mut self, id: u64) {
-        while let Some(front) = self.pending.front()
-            && front.flags & Message::QUIET != 0
-            && front.flags & HAS_ID != 0
-            && front.id != id
-            && self.pending.iter().any(|pending| pending.flags & HAS_ID != 0 && pending.id == id)
-        {
-            self.remove(0);
+    /// Quiet requests before `place`, which is answered now, have succeeded in silence. Returns
+    /// where `place` is without them.
+    fn settle_quiet(
+        &mut self,
+        context: &Context<'_>,
+        place: usize,
+        report: &mut impl Report,
+    ) -> usize {
+        let (mut at, mut place) = (0, place);
+        while at < place {
+            match self.pending.get(at) {
+                Some(pending) if pending.flags & Message::QUIET != 0 => {
+                    report.one_way(&pending.silent(context));
+                    self.remove(at);
+                    place -= 1;
+                }
+                _ => at += 1,
+            }
         }
+        place
     }
 
     fn response_ends(&mut self, context: &Context<'_>, message: &Message, report: &mut impl Report) {
@@ -613,7 +642,9 @@ impl Pairing {
             if pending.flags & Message::MORE != 0 {
                 continue;
             }
-            if unclear || pending.flags & BARRIER != 0 {
+            if pending.flags & Message::QUIET != 0 {
+                report.one_way(&pending.silent(context));
+            } else if unclear || pending.flags & BARRIER != 0 {
                 self.ambiguous(context, &pending, report);
             } else {
                 self.unanswered(context, &pending, now, why, report);
@@ -661,7 +692,10 @@ impl Pairing {
                 pending.flags |= REPORTED;
                 self.unanswered(context, &before, now, Silence::Timeout, report);
             }
-            if context.by_id() {
+            if before.flags & Message::QUIET != 0 {
+                report.one_way(&before.silent(context));
+            }
+            if context.transport == Transport::Udp || before.flags & HAS_ID != 0 {
                 self.remove(place);
             } else {
                 place += 1;
@@ -696,7 +730,7 @@ impl Pairing {
     fn drop_oldest(&mut self, context: &Context<'_>, report: &mut impl Report) {
         self.remove(0);
         report.overflow(context.endpoints, context.protocol);
-        if !context.by_id() {
+        if self.pending.iter().any(|pending| pending.flags & HAS_ID == 0) {
             self.confidence = Confidence::Resynced;
             if self.unclear.get().is_none() {
                 self.unclear.set(self.answered);
@@ -759,6 +793,17 @@ impl Pairing {
 }
 
 impl Pending {
+    /// The one-way message that a quiet request turned out to be.
+    fn silent(&self, context: &Context<'_>) -> OneWay {
+        OneWay {
+            endpoints: *context.endpoints,
+            direction: Direction::ToServer,
+            protocol: context.protocol,
+            command: self.command,
+            span: self.span(),
+        }
+    }
+
     fn span(&self) -> Span {
         Span { first: self.first, last: self.last, size: self.size }
     }

@@ -173,6 +173,8 @@ pub struct Conversation {
     frames: u32,
     /// Both ends were seen to begin.
     whole: bool,
+    /// One end was not seen at all for as long as the reordering window.
+    one_sided: bool,
 }
 
 /// Whether `a` comes after `b` in sequence space (RFC 9293, section 3.4).
@@ -471,7 +473,8 @@ impl Conversation {
             && there.next.wrapping_sub(held.seq) <= OLD
             && match held.ack {
                 Some(ack) if back.has(SEEN) => back.has(STARTED) && !ahead(ack, back.next),
-                _ => true,
+                Some(_) => self.one_sided,
+                None => true,
             }
     }
 
@@ -540,7 +543,10 @@ impl Conversation {
         if !short {
             return None;
         }
-        if self.ways.iter().any(|way| !way.has(STARTED)) && self.join() {
+        let unseen = !self.one_sided && self.ways.iter().any(|way| !way.has(SEEN));
+        self.one_sided |= unseen;
+        let joined = self.ways.iter().any(|way| !way.has(STARTED)) && self.join();
+        if joined || unseen {
             return self.next_slow(now, flush);
         }
         let long = flush || full || now.is_past(since, limits::HOLE_TIME);

@@ -107,6 +107,7 @@ pub struct Found {
     pub response_bytes: Option<u64>,
     pub confidence: Option<Confidence>,
     pub status: u16,
+    pub cut: bool,
     pub frames: [u64; 4],
 }
 
@@ -130,6 +131,7 @@ impl Sink for Memory {
                     response_bytes: x.response.map(|response| response.size),
                     confidence: Some(x.confidence),
                     status: x.status,
+                    cut: x.cut,
                     frames: [
                         x.request.first.frame,
                         x.request.last.frame,
@@ -147,6 +149,7 @@ impl Sink for Memory {
                     response_bytes: None,
                     confidence: None,
                     status: 0,
+                    cut: false,
                     frames: [x.request.first.frame, x.request.last.frame, 0, 0],
                 }
             }
