@@ -1,7 +1,7 @@
 //! Lines that may come in pieces.
 //!
-//! Reads the bytes of one direction, makes lines without their ends. A line ends with LF; a CR
-//! before it belongs to the end (RFC 9112, section 2.2). A line that lies whole in the input is
+//! Reads the bytes of one direction, makes lines without their ends. A line ends with LF; CRs
+//! before it belong to the end (RFC 9112, section 2.2). A line that lies whole in the input is
 //! borrowed from it; only one that began in an earlier input is put together, within a bound.
 
 use std::borrow::Cow;
@@ -96,9 +96,13 @@ impl Carry {
     }
 }
 
-/// `line` without the CR at its end.
-pub(super) fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
+/// `line` without the CR at its end. More than one count as one, as clients take them: a bare CR is no
+/// content (RFC 9112, section 2.2).
+pub(super) fn without_cr(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b'\r'] = line {
+        line = rest;
+    }
+    line
 }
 
 /// Whether a byte separates words: RFC 9112, section 3, lets a recipient take SP, HTAB, VT, FF and a
