@@ -257,3 +257,18 @@ impl Conversation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of 100,000 that are open at once.
+    #[test]
+    fn a_conversation_is_small() {
+        assert!(
+            size_of::<Conversation>() <= 192,
+            "{}",
+            size_of::<Conversation>()
+        );
+    }
+}
