@@ -64,8 +64,11 @@ impl Dissector for Conversation {
         match way.state {
             State::Close => way.finish(direction, offset, last, 0, out),
             State::Length(end) if offset >= end => way.finish(direction, end, last, 0, out),
-            _ => self.cut(direction, offset, last, out),
+            // A head that its sender never finished conveys nothing (RFC 9112, section 8).
+            State::Idle | State::Head(_) => way.state = State::Idle,
+            _ => way.finish(direction, offset, last, Message::CUT, out),
         }
+        way.carry.clear();
         if direction == Direction::ToClient {
             self.release();
         }
@@ -252,5 +255,20 @@ impl Conversation {
             self.asked.clear();
             self.undecided = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of 100,000 that are open at once.
+    #[test]
+    fn a_conversation_is_small() {
+        assert!(
+            size_of::<Conversation>() <= 192,
+            "{}",
+            size_of::<Conversation>()
+        );
     }
 }

@@ -38,6 +38,7 @@ pub(super) enum Coding {
 enum Field {
     #[default]
     Other,
+    Host,
     Length,
     Coding,
     Upgrade,
@@ -115,31 +116,25 @@ impl Head {
 
     /// Takes one more line; `end` is where it ends, from the message's first byte.
     pub(super) fn field(&mut self, line: &[u8], end: u64) {
-        match line.first() {
-            Some(b' ' | b'\t') => self.value(line),
-            Some(b'c' | b'C' | b't' | b'T' | b'u' | b'U' | b'h' | b'H') => self.named(line, end),
-            _ => self.last = Field::Other,
-        }
-    }
-
-    fn named(&mut self, line: &[u8], end: u64) {
-        self.last = Field::Other;
-        // No name that matters is longer than the longest of these; most lines are told apart here.
-        let Some(colon) = line.iter().take(32).position(|byte| *byte == b':') else {
-            return;
+        let named = match line.first() {
+            Some(b' ' | b'\t') => return self.value(line),
+            Some(b'h' | b'H') => value_of(b"host", line).map(|value| (Field::Host, value)),
+            Some(b'c' | b'C') => {
+                value_of(b"content-length", line).map(|value| (Field::Length, value))
+            }
+            Some(b't' | b'T') => {
+                value_of(b"transfer-encoding", line).map(|value| (Field::Coding, value))
+            }
+            Some(b'u' | b'U') => value_of(b"upgrade", line).map(|value| (Field::Upgrade, value)),
+            _ => None,
         };
-        let (name, value) = line.split_at_checked(colon).unwrap_or_default();
-        let name = trim(name);
-        if name.eq_ignore_ascii_case(b"Host") {
-            self.host(end);
-        } else if name.eq_ignore_ascii_case(b"Content-Length") {
-            self.last = Field::Length;
-        } else if name.eq_ignore_ascii_case(b"Transfer-Encoding") {
-            self.last = Field::Coding;
-        } else if name.eq_ignore_ascii_case(b"Upgrade") {
-            self.last = Field::Upgrade;
+        let (field, value) = named.unwrap_or_default();
+        self.last = field;
+        match field {
+            Field::Other => {}
+            Field::Host => self.host(end),
+            _ => self.value(value),
         }
-        self.value(value.get(1..).unwrap_or_default());
     }
 
     /// The text of a request reaches to its `Host` field where that stands near enough.
@@ -152,7 +147,7 @@ impl Head {
 
     fn value(&mut self, value: &[u8]) {
         match self.last {
-            Field::Other => {}
+            Field::Other | Field::Host => {}
             Field::Length => elements(value).for_each(|element| self.add_length(element)),
             Field::Coding => elements(value).for_each(|element| self.add_coding(element)),
             Field::Upgrade => {
@@ -181,6 +176,18 @@ impl Head {
             self.coding = Coding::Other;
         }
     }
+}
+
+/// The value of a field line, if this is the field's name. White space between name and colon is against the
+/// grammar and yet taken by many (RFC 9112, section 5.1).
+fn value_of<'a>(name: &[u8], line: &'a [u8]) -> Option<&'a [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    let value = match rest {
+        [b':', value @ ..] => value,
+        [b' ' | b'\t', ..] => trim(rest).strip_prefix(b":")?,
+        _ => return None,
+    };
+    start.eq_ignore_ascii_case(name).then_some(value)
 }
 
 /// The elements of a list that are not empty (RFC 9110, section 5.6.1.2).

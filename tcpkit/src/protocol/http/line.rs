@@ -1,7 +1,7 @@
 //! Lines that may come in pieces.
 //!
-//! Reads the bytes of one direction, makes lines without their ends. A line ends with LF; a CR
-//! before it belongs to the end (RFC 9112, section 2.2). A line that lies whole in the input is
+//! Reads the bytes of one direction, makes lines without their ends. A line ends with LF; CRs
+//! before it belong to the end (RFC 9112, section 2.2). A line that lies whole in the input is
 //! borrowed from it; only one that began in an earlier input is put together, within a bound.
 
 use std::borrow::Cow;
@@ -21,9 +21,12 @@ pub(super) struct Line<'a> {
     pub len: u64,
 }
 
-/// The beginning of a line whose end has not come.
+/// The beginning of a line whose end has not come. Takes a pointer while there is none.
 #[derive(Debug, Default)]
-pub(super) struct Carry {
+pub(super) struct Carry(Option<Box<Piece>>);
+
+#[derive(Debug, Default)]
+struct Piece {
     /// The first [`KEPT_BYTES`], then at most [`BACK_BYTES`] of the last.
     bytes: Vec<u8>,
     /// Bytes that were left out between them.
@@ -36,51 +39,44 @@ impl Carry {
     pub(super) fn line<'a>(&mut self, bytes: &'a [u8], at: &mut usize) -> Option<Line<'a>> {
         let rest = bytes.get(*at..).unwrap_or_default();
         let Some(end) = memchr::memchr(b'\n', rest) else {
-            self.push(rest);
             *at = bytes.len();
+            if !rest.is_empty() {
+                self.0.get_or_insert_default().push(rest);
+            }
             return None;
         };
         *at += end + 1;
         let last = rest.get(..end).unwrap_or_default();
-        if self.bytes.is_empty() {
+        let Some(mut piece) = self.0.take() else {
             let bytes = without_cr(last);
             return Some(Line {
                 bytes: Cow::Borrowed(bytes),
                 len: bytes.len() as u64,
             });
-        }
-        self.push(last);
-        Some(self.take())
+        };
+        piece.push(last);
+        Some(piece.end())
     }
 
     /// What has come of the line so far.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.0.as_ref().map_or(&[], |piece| &piece.bytes)
     }
 
     /// How many bytes have come of the line so far.
     pub(super) fn len(&self) -> u64 {
-        self.bytes.len() as u64 + self.left_out
+        self.0
+            .as_ref()
+            .map_or(0, |piece| piece.bytes.len() as u64 + piece.left_out)
     }
 
     /// Forgets the line.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.0 = None;
     }
+}
 
-    fn take(&mut self) -> Line<'static> {
-        let Self {
-            mut bytes,
-            left_out,
-        } = std::mem::take(self);
-        bytes.truncate(without_cr(&bytes).len());
-        let len = bytes.len() as u64 + left_out;
-        Line {
-            bytes: Cow::Owned(bytes),
-            len,
-        }
-    }
-
+impl Piece {
     fn push(&mut self, data: &[u8]) {
         let room = KEPT_BYTES.saturating_sub(self.bytes.len()).min(data.len());
         let (front, rest) = data.split_at_checked(room).unwrap_or((data, &[]));
@@ -94,11 +90,24 @@ impl Carry {
         }
         self.left_out += (skipped + excess) as u64;
     }
+
+    fn end(mut self) -> Line<'static> {
+        self.bytes.truncate(without_cr(&self.bytes).len());
+        let len = self.bytes.len() as u64 + self.left_out;
+        Line {
+            bytes: Cow::Owned(self.bytes),
+            len,
+        }
+    }
 }
 
-/// `line` without the CR at its end.
-pub(super) fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
+/// `line` without the CR at its end. More than one count as one, as clients take them: a bare CR is no
+/// content (RFC 9112, section 2.2).
+pub(super) fn without_cr(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b'\r'] = line {
+        line = rest;
+    }
+    line
 }
 
 /// Whether a byte separates words: RFC 9112, section 3, lets a recipient take SP, HTAB, VT, FF and a

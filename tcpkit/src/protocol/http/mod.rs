@@ -102,7 +102,7 @@ fn probe_request(bytes: &[u8]) -> Probe {
     let Some(end) = memchr::memchr(b'\n', shown) else {
         let printable = shown.iter().all(|byte| *byte == b'\r' || *byte >= b' ');
         let may_come =
-            printable && request::may_be_request(shown) && shown.len() < HTTP_PROBE_BYTES;
+            printable && request::may_be_valid_request(shown) && shown.len() < HTTP_PROBE_BYTES;
         return if may_come { Probe::More } else { Probe::No };
     };
     let line = line::without_cr(shown.get(..end).unwrap_or_default());

@@ -1,8 +1,8 @@
 //! Request lines, and the methods that are counted by name.
 //!
 //! Reads a line, makes a [`RequestLine`] (RFC 9112, section 3). Words may be separated as
-//! leniently as that section lets a server do; the line must end in a version, so that
-//! HTTP/0.9's requests and other protocols are not taken for one.
+//! leniently as that section lets a server do. An invalid request line is answered too (with 400, by
+//! the same section), so it counts as a request as long as it is an attempt at HTTP.
 
 use super::line::{is_space, trim};
 
@@ -72,13 +72,30 @@ pub(super) struct RequestLine<'a> {
 
 /// Reads a whole request line.
 pub(super) fn request_line(line: &[u8]) -> Option<RequestLine<'_>> {
+    valid_request_line(line).or_else(|| odd_request_line(line))
+}
+
+fn valid_request_line(line: &[u8]) -> Option<RequestLine<'_>> {
     let (method, rest) = method(line)?;
-    let rest = trim(rest);
-    let version = rest.rsplit(|byte| is_space(*byte)).next()?;
+    let version = trim(rest).rsplit(|byte| is_space(*byte)).next()?;
+    let major = version_major(version)?;
     Some(RequestLine {
         method,
         command: command(method),
-        major: version_major(version)?,
+        major,
+    })
+}
+
+/// Text that is no request line but begins with a known method or names HTTP.
+fn odd_request_line(line: &[u8]) -> Option<RequestLine<'_>> {
+    let method = line.split(|byte| is_space(*byte)).next()?;
+    let command = command(method);
+    let names_http = memchr::memmem::find(line, b"HTTP/").is_some_and(|at| at > 0);
+    let odd = may_be_request(line) && (command > 0 || names_http);
+    odd.then_some(RequestLine {
+        method,
+        command,
+        major: 1,
     })
 }
 
@@ -95,12 +112,18 @@ pub(super) fn cut_request_line(line: &[u8]) -> Option<RequestLine<'_>> {
     })
 }
 
-/// Whether `line` can be the beginning of a request line.
+/// Whether `line` can be the beginning of a request line, or of an attempt at one: it is text.
 pub(super) fn may_be_request(line: &[u8]) -> bool {
+    line.iter()
+        .all(|byte| is_space(*byte) || !byte.is_ascii_control())
+}
+
+/// Whether `line` can be the beginning of a valid request line.
+pub(super) fn may_be_valid_request(line: &[u8]) -> bool {
     let method = line.iter().take_while(|byte| is_token(**byte)).count();
     match line.get(method) {
         None => method <= METHOD_BYTES,
-        Some(byte) => (1..=METHOD_BYTES).contains(&method) && is_space(*byte),
+        Some(byte) => (1..=METHOD_BYTES).contains(&method) && *byte == b' ',
     }
 }
 
@@ -113,15 +136,21 @@ pub(super) fn command(method: &[u8]) -> u16 {
     known.map_or(0, |index| index as u16 + 1)
 }
 
-/// The major version in `HTTP/1.1`.
+/// The major version in `HTTP/1.1`. RFC 2616, section 3.1, had numbers of several digits.
 pub(super) fn version_major(word: &[u8]) -> Option<u8> {
-    match word {
-        b"HTTP/1.1" | b"HTTP/1.0" => Some(1),
-        [name @ .., major @ b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            name.eq_ignore_ascii_case(b"HTTP/").then(|| major - b'0')
-        }
-        _ => None,
+    if let b"HTTP/1.1" | b"HTTP/1.0" = word {
+        return Some(1);
     }
+    let (name, numbers) = word.split_at_checked(b"HTTP/".len())?;
+    let dot = numbers.iter().position(|byte| *byte == b'.')?;
+    let (major, minor) = (numbers.get(..dot)?, numbers.get(dot + 1..)?);
+    let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let is_version = name.eq_ignore_ascii_case(b"HTTP/") && is_number(major) && is_number(minor);
+    is_version.then(|| {
+        major.iter().fold(0, |sum: u8, digit| {
+            sum.saturating_mul(10).saturating_add(digit - b'0')
+        })
+    })
 }
 
 /// The method, and what follows it.
