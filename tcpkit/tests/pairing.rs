@@ -154,12 +154,16 @@ proptest! {
         let truth: BTreeMap<&str, &Found> =
             whole.iter().map(|found| (found.request.as_str(), found)).collect();
         for one in &found {
-            // A request that was put together wrongly would not be in the truth at all.
+            // A request that was put together wrongly would not be in the truth at all; one that was
+            // seen in part is marked so.
+            if one.cut || one.confidence.is_none() {
+                continue;
+            }
             let right = truth.get(one.request.as_str());
             prop_assert!(right.is_some(), "{one:?}");
             if one.confidence == Some(Confidence::Exact) {
                 let right = right.unwrap();
-                prop_assert!(one.cut || one.response_bytes == right.response_bytes);
+                prop_assert_eq!(one.response_bytes, right.response_bytes);
                 prop_assert_eq!(one.frames[2], right.frames[2], "{:?} {:?}", one, right);
             }
         }

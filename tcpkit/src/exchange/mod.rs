@@ -68,7 +68,7 @@ pub struct Exchange<'a> {
     pub blocking: bool,
     /// The response began before the request had ended; the latency is 0.
     pub early: bool,
-    /// The end of the response was not seen; `response.last` is the last that was.
+    /// The end of the request or of the response was not seen; its `last` is the last that was.
     pub cut: bool,
     /// How sure the pair is.
     pub confidence: Confidence,

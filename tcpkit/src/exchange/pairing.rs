@@ -224,7 +224,7 @@ impl Pairing {
             self.drop_oldest(context, report);
         }
         let (text, kept) = self.keep(context, message, input, output);
-        let mut flags = message.flags & (Message::BLOCKING | Message::QUIET);
+        let mut flags = message.flags & (Message::BLOCKING | Message::QUIET | Message::CUT);
         if message.phase == Phase::Head {
             flags |= OPEN;
         }
@@ -353,7 +353,7 @@ impl Pairing {
             error: false,
             blocking: pending.flags & Message::BLOCKING != 0,
             early: false,
-            cut: false,
+            cut: pending.flags & Message::CUT != 0,
             confidence: Confidence::Ambiguous,
         });
     }
@@ -451,7 +451,7 @@ impl Pairing {
                 error: message.has(Message::ERROR),
                 blocking: pending.flags & Message::BLOCKING != 0,
                 early,
-                cut: message.has(Message::CUT),
+                cut: message.has(Message::CUT) || pending.flags & Message::CUT != 0,
                 confidence,
             });
         }
@@ -591,7 +591,7 @@ impl Pairing {
             error: head.has(Message::ERROR),
             blocking: pending.flags & Message::BLOCKING != 0,
             early: *early,
-            cut: head.has(Message::CUT),
+            cut: head.has(Message::CUT) || pending.flags & Message::CUT != 0,
             confidence: *confidence,
         });
     }
