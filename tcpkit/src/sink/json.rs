@@ -17,7 +17,7 @@ use super::{Needs, Sink};
 use crate::event::Event;
 use crate::exchange::{Confidence, Exchange, Silence, Span, Unanswered};
 use crate::limits::{REPORT_BUFFER, TEXT_BYTES};
-use crate::protocol::{Mark, Protocol, StatusName, escape};
+use crate::protocol::{Protocol, StatusName, escape};
 use crate::source::Timestamp;
 
 /// Version of the objects: a field that changes its meaning, or goes, makes it another.
@@ -45,9 +45,9 @@ impl<W: Write> JsonSink<W> {
         }
     }
 
-    /// What the objects go to, for what is printed behind the last of them. Whole after
-    /// [`Sink::finish`].
-    pub fn get_mut(&mut self) -> &mut impl Write {
+    /// What the objects go to, for what is printed behind the last of them. Holds all of them after
+    /// [`Sink::finish`]; who writes more flushes it.
+    pub fn get_mut(&mut self) -> &mut BufWriter<W> {
         &mut self.out
     }
 
@@ -319,19 +319,19 @@ impl From<SocketAddr> for Endpoint {
 /// Numbers of the frames that the four times are from.
 #[derive(Serialize)]
 struct Frames {
-    #[serde(flatten)]
-    request: RequestFrames,
+    request_first: u64,
+    request_last: u64,
     response_first: Option<u64>,
     response_last: Option<u64>,
 }
 
 impl Frames {
     fn new(request: Span, response: Option<Span>) -> Self {
-        let frame = |mark: fn(&Span) -> Mark| response.as_ref().map(|span| mark(span).frame);
         Self {
-            request: RequestFrames::new(request),
-            response_first: frame(|span| span.first),
-            response_last: frame(|span| span.last),
+            request_first: request.first.frame,
+            request_last: request.last.frame,
+            response_first: response.map(|span| span.first.frame),
+            response_last: response.map(|span| span.last.frame),
         }
     }
 }
