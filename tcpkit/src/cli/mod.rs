@@ -4,6 +4,7 @@
 //! [`clap::Error`] that names the option, the value and what is accepted.
 
 mod options;
+mod page;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 mod tests;
@@ -81,10 +82,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, clap::Erro
 
 /// The completion script for `shell`.
 pub fn completions(shell: Shell) -> Vec<u8> {
-    // Made in memory: the generator panics where its writer fails.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Line::command(), "tcpkit", &mut script);
-    script
+    page::completions(Line::command(), shell)
 }
 
 /// The man page, as roff.
@@ -92,9 +90,7 @@ pub fn completions(shell: Shell) -> Vec<u8> {
 /// # Errors
 /// None that can happen: it is written to memory.
 pub fn man() -> io::Result<Vec<u8>> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Line::command()).render(&mut page)?;
-    Ok(page)
+    page::man(Line::command())
 }
 
 fn error(kind: ErrorKind, text: impl std::fmt::Display) -> clap::Error {
@@ -126,21 +122,10 @@ const USAGE: &str = "tcpkit [OPTIONS] [FILTER]...\n       \
     tcpkit completions SHELL\n       \
     tcpkit man";
 
-const EXAMPLES: &str = "Examples:
-  tcpkit -r redis.pcap                    every request of a capture file and its latency
-  tcpkit -r day.pcapng.zst -t 10 -q       a summary; slow is 10 ms and more
-  tcpkit -r all.pcap -p 7000-7005=redis,8080=http --errors
-                                          the failed requests of these ports
-  tcpkit -r dns.pcap -m dns --format json one JSON object an exchange
-  tcpkit -r big.pcap -p 6379 -w one.pcap host 192.0.2.7
-                                          save the frames of one host
-  zcat old.pcap.gz | tcpkit -r -          from standard input
-  tcpkit -i eth0 -p 6379 -t 10            live: what takes 10 ms and more";
-
 /// The definition that everything is made from.
 #[derive(Parser)]
-#[command(name = "tcpkit", version, about = ABOUT, long_about = LONG_ABOUT)]
-#[command(override_usage = USAGE, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "tcpkit", bin_name = "tcpkit", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(override_usage = USAGE, after_help = page::examples(), max_term_width = 100)]
 #[command(
     disable_help_flag = true,
     disable_version_flag = true,

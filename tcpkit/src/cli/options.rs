@@ -26,10 +26,11 @@ const RUN: &str = "Run";
 pub struct Options {
     /// Listen on these interfaces; `any` is every one that is up [default: any]
     ///
-    /// `any` includes interfaces that appear later. Empty where not given.
+    /// `any` includes interfaces that appear later.
     #[arg(short, long = "interface", value_name = "IF", value_delimiter = ',', help_heading = INPUT)]
     #[arg(value_parser = NonEmptyStringValueParser::new(), value_hint = ValueHint::Other)]
     #[arg(conflicts_with = "read")]
+    // Empty where not given, so that a file is no conflict.
     pub interfaces: Vec<String>,
 
     /// Read a capture file: pcap or pcapng, also .gz and .zst; `-` is standard input

@@ -96,6 +96,12 @@ pub trait Protocol: Send + Sync + fmt::Debug {
     /// request, so that the caller can say how many of [`Message::text_len`] are left out.
     fn render(&self, kept: &[u8], max: usize, out: &mut Vec<u8>) -> usize;
 
+    /// The host that a request names beside its text, where the protocol has such a thing (HTTP).
+    fn host<'a>(&self, kept: &'a [u8]) -> Option<&'a [u8]> {
+        let _ = kept;
+        None
+    }
+
     /// The name of a response status code for reports, such as `MOVED`, `NXDOMAIN`, `404`.
     fn status(&self, code: u16) -> StatusName;
 }

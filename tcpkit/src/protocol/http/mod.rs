@@ -66,6 +66,10 @@ impl Protocol for Http {
         render::render(kept, max, out)
     }
 
+    fn host<'a>(&self, kept: &'a [u8]) -> Option<&'a [u8]> {
+        host(kept)
+    }
+
     fn status(&self, code: u16) -> StatusName {
         StatusName::Code(code)
     }

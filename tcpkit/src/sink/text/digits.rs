@@ -2,21 +2,30 @@
 //! formatter would be most of its cost.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
-/// Decimal digits of the largest `u64`.
-const MOST: usize = 20;
+/// What [`eight`] can hold.
+const EIGHT: u64 = 100_000_000;
 
 /// Appends `number`.
 pub fn push_number(out: &mut Vec<u8>, number: u64) {
-    let (digits, start) = digits(number);
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+    if number >= EIGHT {
+        push_number(out, number / EIGHT);
+        return push_fixed(out, number % EIGHT, 8);
+    }
+    let word = eight(number);
+    let zeros = ((word ^ eight(0)).trailing_zeros() / 8).min(7) as usize;
+    push_word(out, word >> (8 * zeros), 8 - zeros);
 }
 
-/// Appends the last `width` digits of `number`, with zeros in front.
+/// Appends the last `width` digits of `number`, with zeros in front; at most 16.
 pub fn push_fixed(out: &mut Vec<u8>, number: u64, width: usize) {
-    let (digits, _) = digits(number);
-    out.extend_from_slice(digits.get(MOST - width.min(MOST)..).unwrap_or_default());
+    if width > 8 {
+        push_fixed(out, number / EIGHT, (width - 8).min(8));
+        return push_fixed(out, number, 8);
+    }
+    let word = eight(number % EIGHT);
+    push_word(out, word >> (8 * (7 - width.saturating_sub(1))), width);
 }
 
 /// Appends nanoseconds as milliseconds with three decimals, cut: `11.234`.
@@ -30,14 +39,7 @@ pub fn push_millis(out: &mut Vec<u8>, nanoseconds: u64) {
 /// Appends `192.0.2.1:80` or `[::1]:80`.
 pub fn push_address(out: &mut Vec<u8>, address: SocketAddr) {
     match address {
-        SocketAddr::V4(address) => {
-            for (index, octet) in address.ip().octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                push_number(out, u64::from(octet));
-            }
-        }
+        SocketAddr::V4(address) => push_ipv4(out, *address.ip()),
         SocketAddr::V6(address) => {
             // Writing to memory does not fail.
             let _ = write!(out, "[{}]", address.ip());
@@ -47,20 +49,61 @@ pub fn push_address(out: &mut Vec<u8>, address: SocketAddr) {
     push_number(out, u64::from(address.port()));
 }
 
-/// All digits of `number`, zeros in front, and where the zeros end.
-fn digits(mut number: u64) -> ([u8; MOST], usize) {
-    let mut digits = [b'0'; MOST];
-    let mut start = MOST;
-    for (index, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-        start = index;
-        if number == 0 {
-            break;
-        }
+fn push_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
+    for octet in address.octets() {
+        let (word, len) = OCTETS[usize::from(octet)];
+        push_word(out, u64::from(word), usize::from(len));
     }
-    (digits, start)
+    // The dot after the last octet.
+    out.pop();
 }
+
+/// Appends the `len` lowest bytes of `word`, the lowest first. Copying all eight and taking back is
+/// faster than a copy whose length is not known.
+fn push_word(out: &mut Vec<u8>, word: u64, len: usize) {
+    let start = out.len();
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(start + len);
+}
+
+/// The eight digits of a number below [`EIGHT`], the first in the lowest byte.
+fn eight(number: u64) -> u64 {
+    let pair = |value: u64| u64::from(PAIRS[(value % 100) as usize]);
+    pair(number / 1_000_000)
+        | pair(number / 10_000) << 16
+        | pair(number / 100) << 32
+        | pair(number) << 48
+}
+
+/// The two digits of every number below 100, the first in the lower byte.
+const PAIRS: [u16; 100] = {
+    let mut pairs = [0; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number as usize] = (b'0' as u16 + number / 10) | (b'0' as u16 + number % 10) << 8;
+        number += 1;
+    }
+    pairs
+};
+
+/// Every octet as text, the first byte lowest, a dot behind it; and how long that is.
+const OCTETS: [(u32, u8); 256] = {
+    let mut octets = [(0, 0); 256];
+    let mut number = 0;
+    while number < 256 {
+        let mut word = b'.' as u32;
+        let mut len = 1;
+        let mut rest = number;
+        while len == 1 || rest > 0 {
+            word = word << 8 | (b'0' as u32 + rest % 10);
+            rest /= 10;
+            len += 1;
+        }
+        octets[number as usize] = (word, len);
+        number += 1;
+    }
+    octets
+};
 
 #[cfg(test)]
 mod tests {
@@ -80,9 +123,14 @@ mod tests {
         #[test]
         fn numbers_are_as_the_standard_formatter_writes_them(number: u64) {
             prop_assert_eq!(text(|out| push_number(out, number)), number.to_string());
-            prop_assert_eq!(text(|out| push_fixed(out, number, 20)), format!("{number:020}"));
-            let micros = number % 1_000_000;
-            prop_assert_eq!(text(|out| push_fixed(out, micros, 6)), format!("{micros:06}"));
+            let small = number >> (number % 64);
+            prop_assert_eq!(text(|out| push_number(out, small)), small.to_string());
+        }
+
+        #[test]
+        fn digits_are_the_last_of_the_number(number: u64, width in 1..=16_usize) {
+            let all = format!("{number:020}");
+            prop_assert_eq!(text(|out| push_fixed(out, number, width)), &all[20 - width..]);
         }
 
         #[test]
@@ -91,6 +139,17 @@ mod tests {
             prop_assert_eq!(text(|out| push_address(out, four)), four.to_string());
             let six = SocketAddr::new(Ipv6Addr::from(six).into(), port);
             prop_assert_eq!(text(|out| push_address(out, six)), six.to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_at_the_edges() {
+        for number in [0, 9, 10, 99_999_999, 100_000_000, 100_000_001, u64::MAX] {
+            assert_eq!(text(|out| push_number(out, number)), number.to_string());
+        }
+        for octet in 0..=255 {
+            let address = SocketAddr::from(([octet; 4], 0));
+            assert_eq!(text(|out| push_address(out, address)), address.to_string());
         }
     }
 

@@ -91,9 +91,9 @@ impl<W: Write> TextSink<W> {
         })
     }
 
-    /// What the lines go to, for what is printed behind the last of them. Whole after
-    /// [`Sink::finish`].
-    pub fn get_mut(&mut self) -> &mut impl Write {
+    /// What the lines go to, for what is printed behind the last of them. Holds all of them after
+    /// [`Sink::finish`]; who writes more flushes it.
+    pub fn get_mut(&mut self) -> &mut BufWriter<W> {
         &mut self.out
     }
 

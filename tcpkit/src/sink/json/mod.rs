@@ -1,0 +1,162 @@
+//! JSON lines for programs: one object an exchange, one a request without an answer.
+//!
+//! Reads events, makes lines in the order of their stamps. `docs/json-lines.md` says what each
+//! field means, `docs/schema/exchange-1.json` is their schema, and the tests hold both together.
+//! Every string is printable: what a request held beyond that is escaped before it is written.
+
+mod object;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+mod tests;
+
+use std::io::{self, BufWriter, Write};
+
+use serde::Serialize;
+
+use super::interval::Interval;
+use super::order::Sorter;
+use super::select::Select;
+use super::stats::summary::PortSummary;
+use super::{Needs, Sink};
+use crate::event::Event;
+use crate::exchange::{Exchange, Unanswered};
+use crate::limits::REPORT_BUFFER;
+use crate::source::Timestamp;
+use object::Scratch;
+
+/// Version of the objects: a field that changes its meaning, or goes, makes it another.
+pub const VERSION: u32 = 1;
+
+/// Prints objects to `W`.
+#[derive(Debug)]
+pub struct JsonSink<W: Write> {
+    out: BufWriter<W>,
+    select: Select,
+    sorter: Sorter,
+    scratch: Scratch,
+    now: Timestamp,
+    quiet: bool,
+    interval: Option<Interval>,
+}
+
+impl<W: Write> JsonSink<W> {
+    /// Prints what `select` wants.
+    pub fn new(out: W, select: Select) -> Self {
+        Self {
+            out: BufWriter::with_capacity(REPORT_BUFFER, out),
+            select,
+            sorter: Sorter::new(),
+            scratch: Scratch::new(),
+            now: Timestamp::default(),
+            quiet: false,
+            interval: None,
+        }
+    }
+
+    /// Prints no object an exchange, only those of `interval`.
+    #[must_use]
+    pub fn quiet(self) -> Self {
+        Self {
+            quiet: true,
+            ..self
+        }
+    }
+
+    /// Prints an object at the end of each interval as well.
+    #[must_use]
+    pub fn with_interval(self, interval: Option<Interval>) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// Prints the ports of an interval that ended at `stamp`.
+    fn ports(&mut self, stamp: Timestamp, ports: &[PortSummary]) -> io::Result<()> {
+        self.now = self.now.max(stamp);
+        let object = self.scratch.interval(stamp, ports);
+        push(&mut self.sorter, stamp, self.now, &mut self.out, &object)
+    }
+
+    /// What the objects go to, for what is printed behind the last of them. Holds all of them after
+    /// [`Sink::finish`]; who writes more flushes it.
+    pub fn get_mut(&mut self) -> &mut BufWriter<W> {
+        &mut self.out
+    }
+
+    fn exchange(&mut self, exchange: &Exchange<'_>) -> io::Result<()> {
+        let response = exchange
+            .response
+            .map(|span| (span.first.time, span.last.time));
+        let sent = exchange.request.last.time;
+        let (stamp, now) = response.unwrap_or((sent, sent));
+        self.now = self.now.max(now);
+        if !self.select.exchange(exchange) {
+            return self.sorter.advance(self.now, &mut self.out);
+        }
+        let object = self.scratch.exchange(exchange, stamp);
+        push(&mut self.sorter, stamp, self.now, &mut self.out, &object)
+    }
+
+    fn unanswered(&mut self, unanswered: &Unanswered<'_>) -> io::Result<()> {
+        self.now = self.now.max(unanswered.time);
+        if !self.select.unanswered(unanswered) {
+            return self.sorter.advance(self.now, &mut self.out);
+        }
+        let object = self.scratch.unanswered(unanswered);
+        push(
+            &mut self.sorter,
+            unanswered.time,
+            self.now,
+            &mut self.out,
+            &object,
+        )
+    }
+
+    /// Lets out what has waited, so that a live report is never a second behind its capture.
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        self.now = self.now.max(now);
+        self.sorter.advance(self.now, &mut self.out)?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write> Sink for JsonSink<W> {
+    fn needs(&self) -> Needs {
+        Needs {
+            packets: false,
+            text: !self.quiet,
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if let Some((stamp, ports)) = self.interval.as_mut().and_then(|one| one.event(event)) {
+            self.ports(stamp, &ports)?;
+        }
+        match event {
+            Event::Exchange(_) | Event::Unanswered(_) if self.quiet => Ok(()),
+            Event::Reopen => self.out.flush(),
+            Event::Exchange(exchange) => self.exchange(exchange),
+            Event::Unanswered(unanswered) => self.unanswered(unanswered),
+            Event::Tick(now) => self.tick(*now),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.sorter.finish(&mut self.out)?;
+        self.out.flush()
+    }
+}
+
+fn push(
+    sorter: &mut Sorter,
+    stamp: Timestamp,
+    now: Timestamp,
+    out: &mut impl Write,
+    object: &impl Serialize,
+) -> io::Result<()> {
+    let mut written = Ok(());
+    sorter.push(stamp, now, out, |line| {
+        written = serde_json::to_writer(&mut *line, object);
+        line.push(b'\n');
+    })?;
+    written.map_err(io::Error::from)
+}
