@@ -4,8 +4,7 @@
 //! is dropped; one that overlaps it otherwise makes the datagram worthless, as RFC 5722 asks for
 //! IPv6, and as Linux does for IPv4 too. Time is the frames'.
 
-use super::Addresses;
-use super::walk::Walk;
+use super::{Addresses, Packet};
 use crate::limits;
 use crate::source::Timestamp;
 
@@ -21,11 +20,12 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn new(walk: &Walk<'_>, id: u32, protocol: u8) -> Self {
-        let v4 = matches!(walk.addresses, Addresses::V4 { .. });
+    /// `packet` has its IP header filled in.
+    pub(super) fn new(packet: &Packet<'_>, id: u32, protocol: u8) -> Self {
+        let v4 = matches!(packet.addresses, Addresses::V4 { .. });
         Self {
-            interface: walk.interface,
-            addresses: walk.addresses,
+            interface: packet.interface,
+            addresses: packet.addresses,
             id,
             protocol: v4.then_some(protocol),
         }

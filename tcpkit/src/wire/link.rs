@@ -106,7 +106,7 @@ pub(super) fn cooked1(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
 pub(super) fn cooked2(walk: &mut Walk<'_>, bytes: &mut Bytes<'_>) -> Result<Layer, End> {
     let head: &[u8; 20] = bytes.take()?;
     let index = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-    walk.interface = walk.interface.rotate_left(16) ^ index;
+    walk.packet.interface = walk.packet.interface.rotate_left(16) ^ index;
     cooked_protocol(
         u16::from_be_bytes([head[8], head[9]]),
         u16::from_be_bytes([head[0], head[1]]),

@@ -38,8 +38,8 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use self::bytes::Bytes;
-use self::fragment::Table;
-use self::walk::{Layer, Stop, Walk};
+use self::fragment::{Piece, Table};
+use self::walk::{End, Layer, Stop, Walk};
 use crate::limits;
 use crate::source::{Frame, Timestamp};
 
@@ -200,35 +200,46 @@ impl Decoder {
         };
         let on_wire = usize::try_from(frame.wire_len).unwrap_or(usize::MAX);
         let mut walk = Walk::new(frame);
-        let stop = walk.run(layer, Bytes::new(frame.data, on_wire));
-        put_together(&mut self.fragments, &mut self.whole, walk, stop)
+        match walk.run(layer, Bytes::new(frame.data, on_wire)) {
+            Stop::Packet => Decoded::Packet(walk.packet),
+            Stop::End(end) => end.into(),
+            Stop::Fragment(piece) => {
+                put_together(&mut self.fragments, &mut self.whole, walk, piece)
+            }
+        }
     }
 }
 
 /// Gathers fragments, and walks on through what they make. Each buffer serves once per frame, so
 /// fragments nested deeper than there are buffers come to nothing.
+#[inline(never)]
 fn put_together<'s>(
     fragments: &mut Table,
-    mut buffers: &'s mut [Vec<u8>],
+    buffers: &'s mut [Vec<u8>],
     mut walk: Walk<'s>,
-    mut stop: Stop<'s>,
+    mut piece: Piece<'s>,
 ) -> Decoded<'s> {
-    loop {
-        let piece = match stop {
-            Stop::Decoded(decoded) => return decoded,
-            Stop::Fragment(piece) => piece,
-        };
-        let Some(whole) = fragments.add(&piece, walk.time) else {
+    for buffer in buffers {
+        let Some(whole) = fragments.add(&piece, walk.packet.time) else {
             return Decoded::Fragment;
         };
-        let Some((buffer, rest)) = buffers.split_first_mut() else {
-            return Decoded::Other;
-        };
         *buffer = whole.captured;
-        buffers = rest;
-        stop = walk.run(
-            Layer::Protocol(whole.protocol),
-            Bytes::new(buffer, whole.length),
-        );
+        let layer = Layer::Protocol(whole.protocol);
+        match walk.run(layer, Bytes::new(buffer, whole.length)) {
+            Stop::Packet => return Decoded::Packet(walk.packet),
+            Stop::End(end) => return end.into(),
+            Stop::Fragment(inside) => piece = inside,
+        }
+    }
+    Decoded::Other
+}
+
+impl From<End> for Decoded<'_> {
+    fn from(end: End) -> Self {
+        match end {
+            End::Other => Self::Other,
+            End::Truncated => Self::Truncated,
+            End::Malformed => Self::Malformed,
+        }
     }
 }

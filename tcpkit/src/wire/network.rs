@@ -138,7 +138,7 @@ pub(super) fn authentication(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
 /// packet (RFC 6946).
 fn fragment_header<'a>(walk: &mut Walk<'a>, bytes: &mut Bytes<'a>) -> Result<Step<'a>, End> {
     let head: &[u8; 8] = bytes.take()?;
-    walk.ip_id = Some(u16::from_be_bytes([head[6], head[7]]));
+    walk.packet.ip_id = Some(u16::from_be_bytes([head[6], head[7]]));
     let place = Place::v6(u16::from_be_bytes([head[2], head[3]]));
     if place.offset == 0 && !place.more {
         return Ok(Step::Next(Layer::Protocol(head[0])));
@@ -185,7 +185,7 @@ fn piece<'a>(
         return Err(End::Malformed);
     }
     Ok(Step::Fragment(Piece {
-        key: Key::new(walk, id, protocol),
+        key: Key::new(&walk.packet, id, protocol),
         protocol,
         start: place.offset,
         end,

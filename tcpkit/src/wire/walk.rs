@@ -5,9 +5,9 @@
 
 use super::bytes::Bytes;
 use super::fragment::Piece;
-use super::{Addresses, Decoded, Packet, link, network, transport, tunnel};
+use super::{Addresses, Packet, Transport, link, network, transport, tunnel};
 use crate::limits;
-use crate::source::{Frame, Timestamp};
+use crate::source::Frame;
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +44,12 @@ pub(super) enum Layer {
 #[derive(Debug)]
 pub(super) enum Step<'a> {
     Next(Layer),
-    Packet(Packet<'a>),
+    /// The walk's packet is complete.
+    Packet,
     Fragment(Piece<'a>),
 }
 
-/// Why there is no packet; the words are those of [`Decoded`].
+/// Why there is no packet; the words are those of [`super::Decoded`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Other,
@@ -59,25 +60,24 @@ pub(super) enum End {
 /// Where the whole walk led.
 #[derive(Debug)]
 pub(super) enum Stop<'a> {
-    Decoded(Decoded<'a>),
+    /// To the walk's packet.
+    Packet,
     Fragment(Piece<'a>),
+    End(End),
 }
 
 /// What is known from the headers walked so far.
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
-    pub(super) time: Timestamp,
-    pub(super) frame: u64,
-    pub(super) interface: u32,
-    pub(super) addresses: Addresses,
-    pub(super) ip_id: Option<u16>,
+    /// Each header fills its part in, at its place: copies cost more than the headers do.
+    pub(super) packet: Packet<'a>,
     /// The UDP datagram that looks like a tunnel, until what is inside bears it out.
     pub(super) outer: Option<Packet<'a>>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(frame: &Frame<'_>) -> Self {
-        Self {
+        let packet = Packet {
             time: frame.time,
             frame: frame.number,
             interface: frame.interface,
@@ -85,7 +85,19 @@ impl<'a> Walk<'a> {
                 source: 0,
                 destination: 0,
             },
+            source_port: 0,
+            destination_port: 0,
+            transport: Transport::Udp,
+            flags: 0,
             ip_id: None,
+            seq: 0,
+            ack: 0,
+            window: 0,
+            payload: &[],
+            payload_len: 0,
+        };
+        Self {
+            packet,
             outer: None,
         }
     }
@@ -93,8 +105,8 @@ impl<'a> Walk<'a> {
     /// An IP header was found: what follows is of these addresses, and a tunnel that led here
     /// was one.
     pub(super) fn enter(&mut self, addresses: Addresses, ip_id: Option<u16>) {
-        self.addresses = addresses;
-        self.ip_id = ip_id;
+        self.packet.addresses = addresses;
+        self.packet.ip_id = ip_id;
         self.outer = None;
     }
 
@@ -103,7 +115,7 @@ impl<'a> Walk<'a> {
         for _ in 0..limits::HEADERS {
             match self.step(layer, &mut bytes) {
                 Ok(Step::Next(next)) => layer = next,
-                Ok(Step::Packet(packet)) => return Stop::Decoded(Decoded::Packet(packet)),
+                Ok(Step::Packet) => return Stop::Packet,
                 Ok(Step::Fragment(piece)) => return Stop::Fragment(piece),
                 Err(end) => return self.give_up(end),
             }
@@ -137,13 +149,13 @@ impl<'a> Walk<'a> {
     fn protocol(&mut self, number: u8, bytes: &mut Bytes<'a>) -> Result<Step<'a>, End> {
         match number {
             4 => Ok(Step::Next(Layer::Ipv4)),
-            6 => transport::tcp(self, bytes).map(Step::Packet),
+            6 => transport::tcp(self, bytes),
             17 => transport::udp(self, bytes),
             41 => Ok(Step::Next(Layer::Ipv6)),
             47 => Ok(Step::Next(Layer::Gre)),
             51 => network::authentication(bytes).map(Step::Next),
             137 => Ok(Step::Next(Layer::Mpls)),
-            _ => match self.addresses {
+            _ => match self.packet.addresses {
                 Addresses::V4 { .. } => Err(End::Other),
                 Addresses::V6 { .. } => network::extension(self, number, bytes),
             },
@@ -153,11 +165,12 @@ impl<'a> Walk<'a> {
     /// No packet inside: the datagram around it, if it only looked like a tunnel.
     #[cold]
     fn give_up(&mut self, end: End) -> Stop<'a> {
-        Stop::Decoded(match (self.outer.take(), end) {
-            (Some(packet), _) => Decoded::Packet(packet),
-            (None, End::Other) => Decoded::Other,
-            (None, End::Truncated) => Decoded::Truncated,
-            (None, End::Malformed) => Decoded::Malformed,
-        })
+        match self.outer.take() {
+            Some(packet) => {
+                self.packet = packet;
+                Stop::Packet
+            }
+            None => Stop::End(end),
+        }
     }
 }
