@@ -1,0 +1,170 @@
+//! Memory stays flat: 100,000 IPv6 conversations that are all open, each with a request of 100 bytes
+//! that waits for its answer, cost at most 64 MiB of anonymous memory.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use support::tcpkit;
+
+const CONVERSATIONS: u32 = 100_000;
+
+const LIMIT: u64 = 64 << 20;
+
+/// A mapped file: the peak while it runs.
+#[test]
+fn open_conversations_of_a_file_fit_into_the_bound() {
+    let file = recording("memory-file.pcap");
+    let mut child = tcpkit()
+        .arg("-r")
+        .arg(&file)
+        .args(["-q", "-p", "6379=redis"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        peak = peak.max(anonymous(&child));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::fs::remove_file(file).unwrap();
+    verdict("file", peak);
+}
+
+/// A pipe that stays open: what is held when all was read and nothing has ended.
+#[test]
+fn open_conversations_of_a_pipe_fit_into_the_bound() {
+    let file = recording("memory-pipe.pcap");
+    let mut child = tcpkit()
+        .args(["-r", "-", "-q", "-p", "6379=redis"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    std::io::copy(&mut File::open(&file).unwrap(), &mut pipe).unwrap();
+    // Until it has caught up: no more processor time is used, which may take a few looks to see.
+    let (mut before, mut peak) = (u64::MAX, 0);
+    while before != processor_time(&child) {
+        before = processor_time(&child);
+        peak = peak.max(anonymous(&child));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    drop(pipe);
+    assert!(child.wait().unwrap().success());
+    std::fs::remove_file(file).unwrap();
+    verdict("pipe", peak);
+}
+
+fn verdict(what: &str, peak: u64) {
+    let mib = peak as f64 / f64::from(1 << 20);
+    support::say(&format!(
+        "{CONVERSATIONS} open conversations from a {what}: {mib:.1} MiB anonymous"
+    ));
+    assert!(peak > 1 << 20, "nothing was measured");
+    assert!(peak <= LIMIT, "{mib:.1} MiB");
+}
+
+/// Anonymous resident memory of a process, in bytes; 0 when it has ended.
+fn anonymous(child: &Child) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// Clock ticks that a process has used, in user and system mode.
+fn processor_time(child: &Child) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    after_name
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum()
+}
+
+/// Writes the conversations: all handshakes, then all requests.
+fn recording(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut out = BufWriter::new(File::create(&path).unwrap());
+    out.write_all(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        .unwrap();
+    out.write_all(&[0, 0, 4, 0, 1, 0, 0, 0]).unwrap();
+    let mut micros = 0;
+    let mut write = |frame: Vec<u8>| {
+        micros += 5;
+        write_frame(&mut out, micros, &frame);
+    };
+    for number in 0..CONVERSATIONS {
+        write(segment(number, false, 1000, 0, 0x02, b""));
+        write(segment(number, true, 5000, 1001, 0x12, b""));
+        write(segment(number, false, 1001, 5001, 0x10, b""));
+    }
+    for number in 0..CONVERSATIONS {
+        let key = format!("key:{number:0>9}");
+        let head = format!("*3\r\n$3\r\nSET\r\n$13\r\n{key}\r\n$60\r\n");
+        let request = format!("{head}{:v<60}\r\n", "").into_bytes();
+        assert_eq!(request.len(), 100);
+        write(segment(number, false, 1001, 5001, 0x18, &request));
+    }
+    path
+}
+
+fn write_frame(out: &mut impl Write, micros: u32, frame: &[u8]) {
+    let length = (frame.len() as u32).to_le_bytes();
+    let (seconds, micros) = (1_700_000_000 + micros / 1_000_000, micros % 1_000_000);
+    for word in [seconds.to_le_bytes(), micros.to_le_bytes(), length, length] {
+        out.write_all(&word).unwrap();
+    }
+    out.write_all(frame).unwrap();
+}
+
+/// An Ethernet frame with an IPv6 packet with a TCP segment between a client of its own and the server.
+fn segment(
+    number: u32,
+    answer: bool,
+    sequence: u32,
+    acknowledged: u32,
+    flags: u8,
+    data: &[u8],
+) -> Vec<u8> {
+    let client = Ipv6Addr::from(0x2001_0db8_0000_0001_0000_0000_0000_0000 + u128::from(number));
+    let server = Ipv6Addr::from(0x2001_0db8_0000_0002_0000_0000_0000_0001);
+    let client_port = 20_000 + (number % 40_000) as u16;
+    let (from, to) = if answer {
+        (server, client)
+    } else {
+        (client, server)
+    };
+    let ports = if answer {
+        [6379, client_port]
+    } else {
+        [client_port, 6379]
+    };
+    let mut frame = vec![
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60, 0, 0, 0,
+    ];
+    frame.extend((20 + data.len() as u16).to_be_bytes());
+    frame.extend([6, 64]);
+    frame.extend(from.octets());
+    frame.extend(to.octets());
+    frame.extend(ports.iter().flat_map(|port: &u16| port.to_be_bytes()));
+    frame.extend(sequence.to_be_bytes());
+    frame.extend(acknowledged.to_be_bytes());
+    // Data offset, flags, window; no checksum, as where hardware fills it in.
+    frame.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    frame.extend(data);
+    frame
+}
