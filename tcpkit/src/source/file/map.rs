@@ -211,8 +211,7 @@ fn prefetch(place: *const u8) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let there = place.wrapping_add(AHEAD).cast::<i8>();
         // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot
-        // fault, whatever the address. Measured
-        // (`walk_speed`): 13 ns a frame with it, 30 without.
+        // fault, whatever the address. Measured (`walk_speed`): 13 ns a frame with it, 30 without.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(there);
             _mm_prefetch::<_MM_HINT_T0>(there.wrapping_add(64));
