@@ -63,6 +63,8 @@ struct Tail {
 #[derive(Default)]
 struct Parse {
     skip: u64,
+    /// When the latest byte was seen.
+    latest: Mark,
     tail: Option<Box<Tail>>,
     /// The next message has to be found again.
     lost: bool,
@@ -144,6 +146,7 @@ impl Talk {
             resumed: false,
         };
         let parse = &mut self.parse[direction.index()];
+        parse.latest = mark;
         if parse.skip > 0 {
             let skipped = parse.skip.min(run.bytes.len() as u64);
             parse.skip -= skipped;
@@ -452,8 +455,15 @@ impl Talk {
         }
     }
 
-    /// A direction has ended at `offset`.
-    pub fn end(&mut self, direction: Direction, offset: u64, mark: Mark, lent: &mut Lent<'_>) {
+    /// A direction has ended at `offset`, as was found out at `now`.
+    pub fn end(
+        &mut self,
+        direction: Direction,
+        offset: u64,
+        now: Timestamp,
+        lent: &mut Lent<'_>,
+    ) {
+        let mark = self.parse[direction.index()].latest;
         if let State::Speaking { protocol, dissector, .. } = &mut self.state {
             lent.output.clear();
             dissector.close(direction, offset, mark, lent.output);
@@ -467,7 +477,7 @@ impl Talk {
             self.pairing.messages(&context, direction, 0, &[], output, outlet);
         }
         if direction == Direction::ToClient {
-            self.close_pairing(mark.time, Silence::Closed, lent);
+            self.close_pairing(now, Silence::Closed, lent);
         }
     }
 
@@ -545,7 +555,9 @@ impl Talk {
         };
         let server = lent.endpoints.server.port();
         match decide(self.kind, lent.transport, server, bytes) {
-            Decision::Speak(_, Some(right)) if right != direction => {
+            Decision::Speak(protocol, Some(right))
+                if right != direction && !is_served_at(protocol, &lent.endpoints) =>
+            {
                 self.parse[d].tail =
                     (old > 0).then(|| Box::new(Tail { bytes: bytes[..old].to_vec(), first }));
                 return true;
@@ -603,6 +615,13 @@ impl Talk {
         let left = tail.bytes.get(consumed..).unwrap_or_default();
         self.leave(other, left, tail.first, None, lent);
     }
+}
+
+/// Whether the sides cannot be the other way round: the protocol's port is the server's alone. The
+/// middle of a response may look like a request.
+fn is_served_at(protocol: &dyn Protocol, endpoints: &Endpoints) -> bool {
+    let known = |port| protocol.ports().contains(&port);
+    known(endpoints.server.port()) && !known(endpoints.client.port())
 }
 
 /// What the first bytes of one direction say.

@@ -15,7 +15,7 @@ use crate::flow::stream::{self, Chunk, Piece, Seen};
 use crate::flow::table::Table;
 use crate::flow::{Direction, FlowKey, Side};
 use crate::limits;
-use crate::protocol::{Mark, Output};
+use crate::protocol::Output;
 use crate::sink::Needs;
 use crate::sink::stats::Stats;
 use crate::source::{Frame, Timestamp};
@@ -490,8 +490,7 @@ impl Flow {
                 Piece::End(way) => {
                     let offset = stream.offset(way);
                     let direction = self.direction(self.from(way));
-                    let mark = Mark { time: now, frame: 0 };
-                    self.talk.end(direction, offset, mark, lent);
+                    self.talk.end(direction, offset, now, lent);
                 }
             }
         }
@@ -545,7 +544,7 @@ impl Flow {
             let offsets = ways.map(|way| stream.offset(way));
             for (way, offset) in ways.into_iter().zip(offsets) {
                 let direction = self.direction(self.from(way));
-                self.talk.end(direction, offset, Mark { time: now, frame: 0 }, lent);
+                self.talk.end(direction, offset, now, lent);
             }
         }
         self.talk.close_pairing(now, why, lent);
