@@ -24,9 +24,10 @@ pub(super) fn decode<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     let total = usize::from(u16_at(head, 16));
     let tcp_header = usize::from(head[46] >> 4) * 4;
     let headers = IPV4 + tcp_header;
-    if !plain || tcp_header < TCP || total < headers {
+    if !plain || tcp_header < TCP {
         return None;
     }
+    // A total length below the headers' ends before the payload begins, and yields nothing.
     let end = frame.data.len().min(ETHERNET + total);
     let payload = frame.data.get(ETHERNET + headers..end)?;
     Some(Packet {

@@ -224,16 +224,14 @@ impl Datagram {
         })
     }
 
+    /// Whether it overlaps another, or one of them lies behind the last.
     fn contradicts(&self, piece: &Piece<'_>) -> bool {
-        let mut spans = self.spans.iter();
-        let second_end = piece.last && self.length.is_some();
         let behind_end = self.length.is_some_and(|length| piece.end > length);
-        second_end
-            || behind_end
-            || spans.any(|span| {
-                let overlaps = span.start < piece.end && piece.start < span.end;
-                overlaps || piece.last && span.end > piece.end
-            })
+        let clashes = |span: &Span| {
+            let overlaps = span.start < piece.end && piece.start < span.end;
+            overlaps || piece.last && span.end > piece.end
+        };
+        behind_end || self.spans.iter().any(clashes)
     }
 
     fn copy(&mut self, piece: &Piece<'_>) {

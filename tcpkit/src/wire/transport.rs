@@ -26,8 +26,7 @@ pub(super) fn tcp<'a>(walk: &mut Walk<'a>, bytes: &mut Bytes<'a>) -> Result<Step
 pub(super) fn udp<'a>(walk: &mut Walk<'a>, bytes: &mut Bytes<'a>) -> Result<Step<'a>, End> {
     let head: &[u8; 8] = bytes.peek()?;
     match usize::from(u16::from_be_bytes([head[4], head[5]])) {
-        // A jumbogram's length does not fit (RFC 2675, section 4).
-        0 if matches!(walk.packet.addresses, Addresses::V6 { .. }) => {}
+        0 if may_be_jumbo(walk, bytes) => {}
         length if length < head.len() || length > bytes.claimed() => return Err(End::Malformed),
         length => bytes.limit(length),
     }
@@ -44,6 +43,13 @@ pub(super) fn udp<'a>(walk: &mut Walk<'a>, bytes: &mut Bytes<'a>) -> Result<Step
         }
         None => Step::Packet,
     })
+}
+
+/// Whether a datagram's length may be 0: a jumbogram's does not fit (RFC 2675, section 4), nor
+/// does that of a tunnel around a segment that an offload is yet to cut, over IPv4 either.
+fn may_be_jumbo(walk: &Walk<'_>, bytes: &Bytes<'_>) -> bool {
+    let six = matches!(walk.packet.addresses, Addresses::V6 { .. });
+    six || bytes.claimed() > usize::from(u16::MAX)
 }
 
 /// What TCP and UDP have in common.

@@ -1,7 +1,8 @@
 //! Tunnels: GRE, VXLAN and Geneve.
 //!
 //! Each function takes one header off and names the layer inside. A UDP port alone makes no
-//! tunnel, so those two refuse what their specification does not allow.
+//! tunnel, so those two refuse what their specification does not allow; reserved bits it tells
+//! a receiver to ignore.
 
 use super::bytes::Bytes;
 use super::walk::{End, Layer};
@@ -34,19 +35,20 @@ pub(super) fn gre(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
     Ok(Layer::EtherType(u16::from_be_bytes([high, low])))
 }
 
-/// VXLAN (RFC 7348): the bit that says a network identifier is there must be set, the last byte
-/// is reserved. Other reserved bits carry the group policy extension.
+/// VXLAN (RFC 7348): the bit that says a network identifier is there must be set. Some reserved
+/// ones carry the group policy extension.
 pub(super) fn vxlan(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
-    match bytes.take()? {
-        [flags, _, _, _, _, _, _, 0] if flags & 0x08 != 0 => Ok(Layer::Ethernet),
-        _ => Err(End::Other),
+    let head: &[u8; 8] = bytes.take()?;
+    if head[0] & 0x08 == 0 {
+        return Err(End::Other);
     }
+    Ok(Layer::Ethernet)
 }
 
 /// Geneve (RFC 8926), version 0, its options skipped.
 pub(super) fn geneve(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
-    let [first, _, high, low, _, _, _, reserved] = *bytes.take()?;
-    if first >> 6 != 0 || reserved != 0 {
+    let [first, _, high, low, _, _, _, _] = *bytes.take()?;
+    if first >> 6 != 0 {
         return Err(End::Other);
     }
     bytes.skip(usize::from(first & 0x3f) * 4)?;

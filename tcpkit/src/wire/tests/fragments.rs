@@ -304,6 +304,25 @@ fn a_fragment_that_was_cut_ends_the_payload() {
 }
 
 #[test]
+fn the_first_of_several_cuts_counts() {
+    let payload = text(100);
+    let parts = fragments4(17, &udp(5, 53, &payload), 48);
+    let mut decoder = Decoder::new();
+    let cut = |index: usize, captured: usize| Frame {
+        data: &parts[index][..captured],
+        ..frame(RAW, &parts[index])
+    };
+    decoder.decode(&cut(2, 20 + 4));
+    decoder.decode(&cut(1, 20 + 8));
+    let expected = Packet {
+        payload_len: 100,
+        ..datagram(5, 53, &payload[..48])
+    };
+    let decoded = decoder.decode(&cut(0, 20 + 48));
+    assert_eq!(decoded, Decoded::Packet(expected));
+}
+
+#[test]
 fn a_header_that_was_cut_is_truncated() {
     let parts = fragments4(6, &tcp(&text(30)), 32);
     let first = Frame {
@@ -339,6 +358,26 @@ fn the_table_is_bounded_and_its_losses_counted() {
     let bound = limits::FRAGMENTED_DATAGRAMS;
     assert_eq!(decoder.fragments_waiting(), bound);
     assert_eq!(decoder.fragments_lost(), 1000 - bound as u64);
+}
+
+#[test]
+fn settled_datagrams_make_room_before_waiting_ones() {
+    let mut parts = fragments4(17, &udp(5, 53, &text(50)), 32);
+    let mut decoder = Decoder::new();
+    let waiting = ipv4_with(20 + 8, MORE, 6, &[], &text(8));
+    decoder.decode(&frame(RAW, &waiting));
+    for id in 0..1000u16 {
+        for data in &mut parts {
+            data[4..6].copy_from_slice(&id.to_be_bytes());
+        }
+        decoder.decode(&frame(RAW, &parts[0]));
+        let decoded = decoder.decode(&frame(RAW, &parts[1]));
+        assert!(matches!(decoded, Decoded::Packet(_)));
+    }
+    assert_eq!(
+        (decoder.fragments_lost(), decoder.fragments_waiting()),
+        (0, 1)
+    );
 }
 
 #[test]

@@ -73,6 +73,16 @@ fn udp_jumbogram() {
     decodes_to(RAW, &data, expected);
 }
 
+/// As Linux hands it over with BIG TCP: three lengths that do not fit, all 0.
+#[test]
+fn a_tunnel_around_an_uncut_segment() {
+    let payload = vec![b'x'; 80_000];
+    let inside = ethernet(0x86dd, &ipv6_with(0, 6, &tcp(&payload)));
+    let vxlan = join(&[&[8, 0, 0, 0, 0, 0, 1, 0], &inside]);
+    let data = ipv4_with(0, 0, 17, &[], &udp_claiming(40000, 4789, 0, &vxlan));
+    decodes_to(RAW, &data, segment6(&payload));
+}
+
 #[test]
 fn extension_headers_are_walked() {
     let inside = join(&[

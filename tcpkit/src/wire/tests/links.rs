@@ -113,7 +113,7 @@ fn cooked_version_2_tells_interfaces_apart() {
     };
     let mut seen = Vec::new();
     for interface in [0, 1] {
-        for index in [1, 2, 300] {
+        for index in [1, 2, 3, 300] {
             let data = data(index);
             let frame = Frame {
                 interface,

@@ -316,6 +316,27 @@ proptest! {
     }
 }
 
+/// Every value of every header byte, one at a time.
+#[test]
+fn the_fast_path_agrees_whatever_one_byte_says() {
+    let original = ethernet(0x0800, &ipv4(6, &tcp_with(&[1; 12], &[7; 44])));
+    let mut taken = 0;
+    for at in 0..54 {
+        let mut data = original.clone();
+        for value in 0..=255 {
+            data[at] = value;
+            let frame = frame(LinkType::ETHERNET, &data);
+            let Some(packet) = fast::decode(&frame) else {
+                continue;
+            };
+            taken += 1;
+            let mut decoder = Decoder::new();
+            assert_eq!(decoder.decode_any(&frame), Decoded::Packet(packet));
+        }
+    }
+    assert!(taken > 10_000);
+}
+
 #[test]
 fn the_fast_path_is_taken() {
     let data = ethernet(0x0800, &ipv4(6, &tcp_with(&[1; 12], b"PING\r\n")));

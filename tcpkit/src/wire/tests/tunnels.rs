@@ -47,6 +47,29 @@ fn geneve_with_options() {
 }
 
 #[test]
+fn reserved_bits_are_ignored_and_needed_ones_are_not() {
+    let vxlan = join(&[&[0x88, 0x40, 0, 5, 0, 0, 42, 7], &inner()]);
+    decodes_to(
+        RAW,
+        &ipv4(17, &udp(40000, 4789, &vxlan)),
+        segment(b"inside"),
+    );
+    let geneve = join(&[&[0, 0x3f, 0x65, 0x58, 0, 0, 42, 7], &inner()]);
+    decodes_to(
+        RAW,
+        &ipv4(17, &udp(40000, 6081, &geneve)),
+        segment(b"inside"),
+    );
+
+    let no_identifier = join(&[&[0x80, 0, 0, 0, 0, 0, 42, 0], &inner()]);
+    let expected = datagram(40000, 4789, &no_identifier);
+    decodes_to(RAW, &ipv4(17, &udp(40000, 4789, &no_identifier)), expected);
+    let version_1 = join(&[&[0x40, 0, 0x65, 0x58, 0, 0, 42, 0], &inner()]);
+    let expected = datagram(40000, 6081, &version_1);
+    decodes_to(RAW, &ipv4(17, &udp(40000, 6081, &version_1)), expected);
+}
+
+#[test]
 fn a_datagram_that_only_uses_the_port_is_a_datagram() {
     let dns = [
         0x12, 0x34, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, 3, b'w', b'w', b'w',
