@@ -1,5 +1,5 @@
 //! Drives a dissector in tests as the stream and the exchange room would.
-#![expect(clippy::indexing_slicing, reason = "a test may")]
+#![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test may")]
 
 use super::{
     Dissector, Input, Mark, Message, Output, Phase, Protocol, Resync, Role, Text, Verdict,

@@ -472,7 +472,7 @@ fn a_transfer_goes_on_until_its_second_soa_record() {
     ];
     assert_eq!(transfer(252, &full), [true, true, false]);
     assert_eq!(
-        transfer(252, &[&[soa(9)], &[host.clone()], &[soa(9)]]),
+        transfer(252, &[&[soa(9)], std::slice::from_ref(&host), &[soa(9)]]),
         [true, true, false]
     );
 }

@@ -70,6 +70,8 @@ impl Entry {
     /// Corrects what the response alone says about keys by what was asked.
     pub(super) fn count_keys(&self, reply: &Reply, message: &mut Message) {
         match self.kind {
+            // An error, or half a response, says nothing about the keys that it leaves out.
+            Kind::Get if message.status != 0 || message.has(Message::CUT) => message.misses = 0,
             Kind::Get => message.misses = u32::from(self.count).saturating_sub(reply.items),
             Kind::MetaGet if self.has(Self::VIVIFIES) && reply.made => {
                 (message.hits, message.misses) = (0, 1);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::Direction::{ToClient, ToServer};
+use crate::flow::Direction::{self, ToClient, ToServer};
 use crate::protocol::testing::{Driver, Pairs, rendered};
+use crate::protocol::{Mark, Message, Text};
 
 fn tcp() -> Driver {
     Driver::new(&Memcached, Transport::Tcp)

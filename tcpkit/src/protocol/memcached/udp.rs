@@ -15,7 +15,7 @@ use super::binary;
 use super::command;
 use super::pending::Entry;
 use super::reply::{Done, Progress, Reader};
-use super::{Head, Step, request};
+use super::{Head, Step, find, request};
 use crate::flow::Direction;
 use crate::limits::{KEPT_BYTES, MEMCACHED_UDP};
 use crate::protocol::{Input, Message, Output, Parsed, Probe, Role, Text, Verdict};
@@ -49,7 +49,7 @@ impl Frame {
 pub(super) fn probe(bytes: &[u8]) -> Probe {
     match Frame::read(bytes) {
         Some((frame, payload)) if frame.reserved == 0 && frame.sequence == 0 => {
-            match super::probe(payload) {
+            match find::probe(payload) {
                 Probe::More => Probe::No,
                 told => told,
             }
