@@ -1,5 +1,5 @@
 //! Drives a dissector in tests as the stream and the exchange room would.
-#![expect(clippy::indexing_slicing, reason = "a test may")]
+#![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test may")]
 
 use super::{
     Dissector, Input, Mark, Message, Output, Phase, Protocol, Resync, Role, Text, Verdict,
@@ -94,6 +94,7 @@ impl Driver {
             } else {
                 None
             };
+            let found = used.is_some();
             let used = match used {
                 Some(at) => at,
                 None => {
@@ -126,8 +127,8 @@ impl Driver {
                 side.first = mark;
             }
             old = old.saturating_sub(used);
-            if used == 0 && !side.searching {
-                // A place that resync found must give something.
+            if used == 0 && !found && !side.searching {
+                // Nothing more without more bytes.
                 break;
             }
         }

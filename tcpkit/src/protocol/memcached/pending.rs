@@ -11,7 +11,8 @@
 //!   leave the opaque 0, or the same for all, and then it has none.
 //! * A quiet request has [`Message::QUIET`] and an id of its own, which its response, if one comes,
 //!   gets too.
-//! * A response that fits several quiet requests alike, or none, is one-way: not even its client can tell.
+//! * A response that fits several quiet requests alike, or none, is one-way: not even its client can
+//!   tell. One that fits a quiet request and the always answered one behind it goes to the latter.
 //!
 //! A quiet read that stays silent found nothing: that miss is told with the response that shows it.
 //!
@@ -69,6 +70,8 @@ impl Entry {
     /// Corrects what the response alone says about keys by what was asked.
     pub(super) fn count_keys(&self, reply: &Reply, message: &mut Message) {
         match self.kind {
+            // An error, or half a response, says nothing about the keys that it leaves out.
+            Kind::Get if message.status != 0 || message.has(Message::CUT) => message.misses = 0,
             Kind::Get => message.misses = u32::from(self.count).saturating_sub(reply.items),
             Kind::MetaGet if self.has(Self::VIVIFIES) && reply.made => {
                 (message.hits, message.misses) = (0, 1);
@@ -133,6 +136,8 @@ pub(super) struct Pending {
     constant: u32,
     /// Every request and response since the beginning is known.
     sure: bool,
+    /// Responses in a row that nobody in the queue could have asked for.
+    strays: u8,
 }
 
 impl Pending {
@@ -144,6 +149,7 @@ impl Pending {
             highest: 0,
             constant: 0,
             sure: true,
+            strays: 0,
         }
     }
 
@@ -157,6 +163,10 @@ impl Pending {
             self.next = self.next.wrapping_add(1);
             entry.own = self.next;
         }
+        if entry.kind == Kind::Shutdown {
+            // Says nothing unless it refuses; and if it does not, nobody is answered any more.
+            message.flags |= Message::QUIET;
+        }
         message.id = entry.id();
         if self.queue.len() >= PENDING_REQUESTS {
             self.forget();
@@ -167,11 +177,7 @@ impl Pending {
     /// Finds the request of a response, and gives the response's message its id, hits and misses.
     /// Returns what the request expected.
     pub(super) fn answer(&mut self, reply: &Reply, message: &mut Message) -> Option<Kind> {
-        let found = match reply.opcode {
-            Some(opcode) => self.find_binary(reply, opcode),
-            None => self.find_text(reply),
-        };
-        match found {
+        match self.find(reply) {
             Found::At(index) => return self.settle(index, reply, message),
             Found::Several => {
                 message.role = Role::OneWay;
@@ -223,6 +229,27 @@ impl Pending {
         self.queue.iter().rev().take(64).any(same)
     }
 
+    /// A stray response or two are a quiet request's, or a malformed one's; more show that the
+    /// queue is out of step.
+    fn find(&mut self, reply: &Reply) -> Found {
+        const STRAYS: u8 = 3;
+        let search = |queue: &Self| match reply.opcode {
+            Some(opcode) => queue.find_binary(reply, opcode),
+            None => queue.find_text(reply),
+        };
+        let found = search(self);
+        if !matches!(found, Found::Nobody) || self.queue.is_empty() {
+            self.strays = 0;
+            return found;
+        }
+        self.strays = self.strays.saturating_add(1);
+        if self.sure && self.strays >= STRAYS {
+            self.sure = false;
+            return search(self);
+        }
+        found
+    }
+
     fn find_text(&self, reply: &Reply) -> Found {
         use super::command::word;
         let mut quiet = None;
@@ -238,7 +265,7 @@ impl Pending {
                 (true, true) => quiet = Some(index),
                 // The server answers it in any case, and the quiet one perhaps not.
                 (true, false) => return Found::At(index),
-                (false, false) if self.sure => break,
+                (false, false) if self.sure || quiet.is_some() => break,
                 (false, _) => {}
             }
         }
@@ -253,6 +280,10 @@ impl Pending {
                 && entry.tag == reply.tag
                 && (entry.key == 0 || reply.key == 0 || entry.key == reply.key);
             if !fits {
+                // It is answered before anything that comes after it.
+                if !entry.has(Entry::QUIET) && (self.sure || found.is_some()) {
+                    break;
+                }
                 continue;
             }
             if !entry.has(Entry::QUIET) || entry.has(Entry::OPAQUE) {

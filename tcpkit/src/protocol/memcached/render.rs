@@ -66,7 +66,9 @@ fn binary(kept: &[u8], put: &mut dyn FnMut(&[u8])) {
         Extras::Count => [field(extras, 0, 8), None, None],
         Extras::Expiry | Extras::MaybeExpiry | Extras::Level => [field(extras, 0, 4), None, None],
     };
-    let before = matches!(opcode.name, "gat" | "gatq" | "gatk" | "gatkq");
+    // An expiration stands before the key, and so does the number of a nameless opcode.
+    let before =
+        matches!(opcode.name, "gat" | "gatq" | "gatk" | "gatkq") || opcode.extras == Extras::Any;
     if before {
         put_numbers(&numbers, put);
     }

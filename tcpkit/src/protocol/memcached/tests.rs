@@ -1,1 +1,807 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::flow::Direction::{self, ToClient, ToServer};
+use crate::protocol::testing::{Driver, Pairs, rendered};
+use crate::protocol::{Mark, Message, Text};
+
+fn tcp() -> Driver {
+    Driver::new(&Memcached, Transport::Tcp)
+}
+
+fn udp() -> Driver {
+    Driver::new(&Memcached, Transport::Udp)
+}
+
+/// Requests in one segment, responses in one segment.
+fn talk(requests: &[u8], responses: &[u8]) -> Pairs {
+    let mut driver = tcp();
+    driver.ask(requests).reply(responses);
+    assert_eq!(driver.refused, [""; 0]);
+    driver.pairs()
+}
+
+/// `request => status [hits/misses]` of each pair.
+fn lines(pairs: &Pairs) -> Vec<String> {
+    let line = |pair: &crate::protocol::testing::Pair| {
+        let (asked, _) = rendered(&Memcached, &pair.asked, 255);
+        let status = Memcached.status(pair.response.status);
+        let (hits, misses) = (pair.response.hits, pair.response.misses);
+        let counts = if hits + misses > 0 {
+            format!(" {hits}/{misses}")
+        } else {
+            String::new()
+        };
+        format!("{asked} => {status}{counts}")
+    };
+    pairs.made.iter().map(line).collect()
+}
+
+// --- conversations recorded from a server -------------------------------------------------------
+
+/// A recorded conversation, and what client and server knew of it.
+struct Recorded {
+    segments: Vec<(Direction, Vec<u8>)>,
+    answered: BTreeMap<String, usize>,
+    quiet: usize,
+    one_way: usize,
+    stats: BTreeMap<String, u32>,
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        rest = more;
+        match (first, more) {
+            (b'\\', [b'x', high, low, more @ ..]) => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).unwrap();
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                rest = more;
+            }
+            (b'\\', [_, more @ ..]) => {
+                bytes.push(b'\\');
+                rest = more;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    bytes
+}
+
+fn recorded(file: &str) -> Recorded {
+    let mut recorded = Recorded {
+        segments: Vec::new(),
+        answered: BTreeMap::new(),
+        quiet: 0,
+        one_way: 0,
+        stats: BTreeMap::new(),
+    };
+    for line in file.lines() {
+        let (mark, rest) = line.split_once(' ').unwrap();
+        match mark {
+            ">" => recorded.segments.push((ToServer, unescape(rest))),
+            "<" => recorded.segments.push((ToClient, unescape(rest))),
+            "=" => {
+                let mut words = rest.split(' ');
+                let (kind, name) = (words.next().unwrap(), words.next().unwrap());
+                let count: usize = words.next().unwrap().parse().unwrap();
+                match kind {
+                    "answered" => drop(recorded.answered.insert(name.to_owned(), count)),
+                    "quiet" => recorded.quiet += count,
+                    "one-way" => recorded.one_way += count,
+                    _ => drop(recorded.stats.insert(name.to_owned(), count as u32)),
+                }
+            }
+            _ => {}
+        }
+    }
+    recorded
+}
+
+fn check(file: &str, mut driver: Driver) {
+    let recorded = recorded(file);
+    for (direction, bytes) in &recorded.segments {
+        driver.feed(*direction, bytes);
+    }
+    driver.close();
+    assert_eq!(driver.refused, [""; 0]);
+    let pairs = driver.pairs();
+    assert_eq!(
+        (pairs.unanswered, pairs.orphans),
+        (0, 0),
+        "{:#?}",
+        lines(&pairs)
+    );
+    assert_eq!(pairs.one_way, recorded.one_way, "{:#?}", lines(&pairs));
+    let mut answered: BTreeMap<String, usize> = BTreeMap::new();
+    let mut heard = 0;
+    for pair in pairs
+        .made
+        .iter()
+        .filter(|pair| !pair.response.has(Message::MORE))
+    {
+        if pair.request.has(Message::QUIET) && pair.request.command != command("shutdown") {
+            heard += 1;
+            continue;
+        }
+        let label = Memcached.commands()[usize::from(pair.request.command)];
+        *answered.entry(label.to_owned()).or_default() += 1;
+    }
+    assert_eq!(answered, recorded.answered);
+    assert!(heard <= recorded.quiet);
+    if let (Some(hits), Some(misses)) = (
+        recorded.stats.get("get_hits"),
+        recorded.stats.get("get_misses"),
+    ) {
+        let sum = |field: fn(&Message) -> u32| -> u32 {
+            pairs.made.iter().map(|pair| field(&pair.response)).sum()
+        };
+        assert_eq!(
+            (sum(|m| m.hits), sum(|m| m.misses)),
+            (*hits, *misses),
+            "{:#?}",
+            lines(&pairs)
+        );
+    }
+}
+
+fn command(name: &str) -> u16 {
+    Memcached
+        .commands()
+        .iter()
+        .position(|label| *label == name)
+        .unwrap() as u16
+}
+
+#[test]
+fn a_recorded_text_conversation_gives_what_client_and_server_counted() {
+    check(include_str!("recorded/text.txt"), tcp());
+}
+
+#[test]
+fn a_recorded_meta_conversation_gives_what_client_and_server_counted() {
+    check(include_str!("recorded/meta.txt"), tcp());
+}
+
+#[test]
+fn a_recorded_binary_conversation_gives_what_its_client_counted() {
+    check(include_str!("recorded/binary.txt"), tcp());
+}
+
+#[test]
+fn a_binary_conversation_without_opaques_gives_the_same() {
+    check(include_str!("recorded/binary-zero.txt"), tcp());
+}
+
+#[test]
+fn a_recorded_udp_conversation_gives_what_client_and_server_counted() {
+    check(include_str!("recorded/udp.txt"), udp());
+}
+
+// --- text --------------------------------------------------------------------------------------
+
+#[test]
+fn a_get_of_many_keys_is_one_exchange_with_hits_and_misses() {
+    let pairs = talk(
+        b"get a b c\r\ngets x\r\n",
+        b"VALUE a 0 5\r\nEND\r\n\r\nVALUE c 1 0\r\n\r\nEND\r\nEND\r\n",
+    );
+    assert_eq!(lines(&pairs), ["get a b c => OK 2/1", "gets x => OK 0/1"]);
+}
+
+#[test]
+fn noreply_and_quit_are_one_way() {
+    let mut driver = tcp();
+    driver.ask(b"set a 0 0 1 noreply\r\nx\r\nincr a 1 noreply\r\nflush_all noreply\r\nquit\r\n");
+    assert_eq!(driver.pairs().one_way, 4);
+    assert_eq!(driver.pairs().unanswered, 0);
+}
+
+#[test]
+fn a_key_called_noreply_is_a_key() {
+    let pairs = talk(b"get noreply\r\n", b"END\r\n");
+    assert_eq!(lines(&pairs), ["get noreply => OK 0/1"]);
+}
+
+#[test]
+fn errors_carry_their_text() {
+    let pairs = talk(b"set a 0 0 x\r\nincr a 1\r\nfoo\r\n",
+        b"CLIENT_ERROR bad command line format\r\nCLIENT_ERROR cannot increment or decrement non-numeric value\r\nERROR\r\n");
+    assert!(
+        pairs
+            .made
+            .iter()
+            .all(|pair| pair.response.has(Message::ERROR))
+    );
+    assert_eq!(pairs.made[0].text, b"bad command line format");
+    assert_eq!(pairs.made[2].text, b"");
+    assert_eq!(lines(&pairs)[2], "foo => ERROR");
+}
+
+#[test]
+fn outcomes_are_no_errors() {
+    let pairs = talk(
+        b"add a 0 0 0\r\n\r\ncas a 0 0 0 1\r\n\r\ndelete a\r\n",
+        b"NOT_STORED\r\nEXISTS\r\nNOT_FOUND\r\n",
+    );
+    assert!(
+        pairs
+            .made
+            .iter()
+            .all(|pair| !pair.response.has(Message::ERROR))
+    );
+    assert_eq!(lines(&pairs)[0], "add a 0 0 0 => NOT_STORED");
+}
+
+#[test]
+fn a_value_that_the_server_swallows_is_stepped_over() {
+    let mut driver = tcp();
+    driver.ask(b"set a 0 0 2000000\r\n");
+    for _ in 0..20 {
+        driver.ask(&[b'y'; 100_000]);
+    }
+    driver
+        .ask(b"\r\nget a\r\n")
+        .reply(b"SERVER_ERROR object too large for cache\r\nEND\r\n");
+    let pairs = driver.pairs();
+    assert_eq!(
+        lines(&pairs),
+        ["set a 0 0 2000000 => SERVER_ERROR", "get a => OK 0/1"]
+    );
+    assert_eq!(pairs.made[0].request.end, 19 + 2_000_000 + 2);
+    assert_eq!(pairs.made[0].request.last.frame, 22);
+}
+
+#[test]
+fn the_credentials_of_a_first_set_are_not_shown() {
+    let mut driver = tcp();
+    driver
+        .ask(b"set auth 0 0 9\r\nuser hush\r\n")
+        .reply(b"STORED\r\n");
+    assert_eq!(lines(&driver.pairs()), ["set auth 0 0 9 => OK"]);
+    assert!(driver.told.iter().all(|(_, text)| !text.ends_with(b"hush")));
+}
+
+#[test]
+fn a_watcher_ends_the_conversation() {
+    let mut driver = tcp();
+    driver
+        .ask(b"watch fetchers\r\n")
+        .reply(b"OK\r\nts=1 gid=2 type=item_get\r\n");
+    assert_eq!(driver.refused, ["watch"]);
+    assert_eq!(lines(&driver.pairs()), ["watch fetchers => OK"]);
+}
+
+#[test]
+fn a_watcher_joined_late_is_known_by_its_lines() {
+    let mut driver = tcp();
+    driver.reply(b"ts=1.2 gid=2 type=item_get key=a\r\n");
+    assert_eq!(driver.refused, ["watch"]);
+}
+
+#[test]
+fn a_response_cut_by_the_end_is_told_as_cut() {
+    let mut driver = tcp();
+    driver
+        .ask(b"get a b\r\n")
+        .reply(b"VALUE a 0 100\r\nxx")
+        .close();
+    let pairs = driver.pairs();
+    assert!(pairs.made[0].response.has(Message::CUT));
+    assert_eq!(pairs.made[0].response.hits, 1);
+}
+
+#[test]
+fn a_request_cut_by_a_gap_is_told_as_cut() {
+    let mut driver = tcp();
+    driver.ask(b"set a 0 0 10\r\nxxxx").lose(ToServer, 12);
+    let told = driver.whole();
+    assert!(told[0].0.has(Message::CUT));
+}
+
+#[test]
+fn a_gap_in_a_data_block_costs_nothing() {
+    let mut driver = tcp();
+    driver
+        .ask(b"get a\r\nget b\r\n")
+        .reply(b"VALUE a 0 5000\r\nzz")
+        .lose(ToClient, 4000);
+    driver.reply(&[b'z'; 998]).reply(b"\r\nEND\r\nEND\r\n");
+    assert_eq!(
+        lines(&driver.pairs()),
+        ["get a => OK 1/0", "get b => OK 0/1"]
+    );
+}
+
+// --- meta --------------------------------------------------------------------------------------
+
+#[test]
+fn a_silent_quiet_request_does_not_take_the_next_ones_response() {
+    let pairs = talk(
+        b"mg a v q k\r\nmg b v q k\r\nmn\r\n",
+        b"VA 1 kb\r\nx\r\nMN\r\n",
+    );
+    assert_eq!(lines(&pairs), ["mg b v q k => OK 1/1", "mn => OK"]);
+    assert_eq!(pairs.silent, 0);
+}
+
+#[test]
+fn the_opaque_flag_tells_quiet_requests_apart() {
+    let pairs = talk(
+        b"ms a 1 ME q O1\r\nx\r\nms b 1 ME q O2\r\nx\r\nms c 1 O3\r\nx\r\n",
+        b"NS O2\r\nNS O3\r\n",
+    );
+    assert_eq!(
+        lines(&pairs),
+        ["ms b 1 ME q O2 => NOT_STORED", "ms c 1 O3 => NOT_STORED"]
+    );
+}
+
+#[test]
+fn a_response_that_fits_two_quiet_requests_is_nobodys() {
+    let pairs = talk(b"mg a q\r\nmg b q\r\nmn\r\n", b"HD\r\nMN\r\n");
+    assert_eq!(lines(&pairs), ["mn => OK 0/2"]);
+    assert_eq!((pairs.one_way, pairs.orphans, pairs.unanswered), (1, 0, 0));
+}
+
+#[test]
+fn a_misread_answer_does_not_shift_what_follows() {
+    // The first HD is the quiet one's, which nothing on the wire says.
+    let mut driver = tcp();
+    driver.ask(b"mg a q\r\nmg b\r\n").reply(b"HD\r\nHD\r\n");
+    driver.ask(b"get x\r\n").reply(b"END\r\n");
+    let pairs = driver.pairs();
+    assert_eq!((pairs.one_way, pairs.orphans, pairs.unanswered), (1, 0, 0));
+    assert_eq!(lines(&pairs)[1], "get x => OK 0/1");
+}
+
+#[test]
+fn quiet_requests_that_nothing_follows_stay_silent() {
+    let mut driver = tcp();
+    driver.ask(b"ms a 1 q\r\nx\r\nmd b q\r\n").close();
+    let pairs = driver.pairs();
+    assert_eq!((pairs.silent, pairs.unanswered), (2, 0));
+}
+
+#[test]
+fn a_key_made_on_a_miss_is_a_miss() {
+    let pairs = talk(
+        b"mg a v N30\r\nmg a v N30\r\nmg s v N30\r\n",
+        b"VA 0 W\r\n\r\nVA 0 Z\r\n\r\nVA 1 X W\r\nx\r\n",
+    );
+    assert_eq!(
+        lines(&pairs),
+        [
+            "mg a v N30 => OK 0/1",
+            "mg a v N30 => OK 1/0",
+            "mg s v N30 => OK 1/0"
+        ]
+    );
+}
+
+// --- binary ------------------------------------------------------------------------------------
+
+fn packet(magic: u8, opcode: u8, status: u16, opaque: u32, parts: [&[u8]; 3]) -> Vec<u8> {
+    let [extras, key, value] = parts;
+    let mut packet = vec![magic, opcode];
+    packet.extend_from_slice(&(key.len() as u16).to_be_bytes());
+    packet.extend_from_slice(&[extras.len() as u8, 0]);
+    packet.extend_from_slice(&status.to_be_bytes());
+    packet.extend_from_slice(&((extras.len() + key.len() + value.len()) as u32).to_be_bytes());
+    packet.extend_from_slice(&opaque.to_be_bytes());
+    packet.extend_from_slice(&[0; 8]);
+    [extras, key, value]
+        .iter()
+        .for_each(|part| packet.extend_from_slice(part));
+    packet
+}
+
+fn asks(opcode: u8, opaque: u32, parts: [&[u8]; 3]) -> Vec<u8> {
+    packet(0x80, opcode, 0, opaque, parts)
+}
+
+fn answers(opcode: u8, status: u16, opaque: u32, parts: [&[u8]; 3]) -> Vec<u8> {
+    packet(0x81, opcode, status, opaque, parts)
+}
+
+const NONE: [&[u8]; 3] = [b"", b"", b""];
+
+#[test]
+fn quiet_binary_reads_pair_by_key_where_the_opaque_is_the_same() {
+    let requests = [
+        asks(0x0d, 0, [b"", b"a", b""]),
+        asks(0x0d, 0, [b"", b"b", b""]),
+        asks(0x0d, 0, [b"", b"c", b""]),
+        asks(0x0a, 0, NONE),
+    ];
+    let responses = [
+        answers(0x0d, 0, 0, [&[0; 4], b"b", b"value"]),
+        answers(0x0a, 0, 0, NONE),
+    ];
+    let pairs = talk(&requests.concat(), &responses.concat());
+    assert_eq!(lines(&pairs), ["getkq b => OK 1/1", "noop => OK 0/1"]);
+}
+
+#[test]
+fn an_opaque_of_its_own_pairs_after_a_loss() {
+    let mut driver = tcp();
+    driver
+        .ask(&asks(0, 7, [b"", b"a", b""]))
+        .ask(&asks(0, 8, [b"", b"b", b""]));
+    driver
+        .lose(ToClient, 28)
+        .reply(&answers(0, 1, 8, [b"", b"", b"Not found"]));
+    let pairs = driver.pairs();
+    assert_eq!(lines(&pairs), ["get b => NOT_FOUND 0/1"]);
+    assert_eq!(pairs.unanswered, 1);
+}
+
+#[test]
+fn a_constant_opaque_is_no_identifier() {
+    let mut driver = tcp();
+    let get = asks(0, 0xdead, [b"", b"a", b""]);
+    let hit = answers(0, 0, 0xdead, [&[0; 4], b"", b"v"]);
+    driver
+        .ask(&get)
+        .reply(&hit)
+        .ask(&get)
+        .reply(&hit)
+        .ask(&get)
+        .ask(&get)
+        .reply(&hit)
+        .reply(&hit);
+    let pairs = driver.pairs();
+    assert_eq!(
+        (pairs.made.len(), pairs.unanswered, pairs.orphans),
+        (4, 0, 0)
+    );
+    assert_eq!(pairs.made[3].request.id, None);
+}
+
+#[test]
+fn statistics_of_many_packets_are_one_response() {
+    let responses = [
+        answers(0x10, 0, 5, [b"", b"pid", b"1"]),
+        answers(0x10, 0, 5, [b"", b"uptime", b"2"]),
+        answers(0x10, 0, 5, NONE),
+    ];
+    let pairs = talk(&asks(0x10, 5, NONE), &responses.concat());
+    assert_eq!(pairs.made.len(), 1);
+    assert_eq!(pairs.made[0].response.end, responses.concat().len() as u64);
+}
+
+#[test]
+fn binary_requests_are_shown_as_commands() {
+    let shown = |packet: Vec<u8>| {
+        let mut driver = tcp();
+        driver.ask(&packet);
+        let (message, text) = driver.told[0].clone();
+        let (shown, written) = rendered(&Memcached, &text, 255);
+        assert_eq!(written, message.text_len as usize);
+        shown
+    };
+    let store = [0, 0, 0, 1, 0, 0, 0, 60];
+    assert_eq!(
+        shown(asks(0x01, 1, [&store, b"k", b"hush"])),
+        "set k 1 60 4"
+    );
+    assert_eq!(
+        shown(asks(0x11, 1, [&store, b"k", b"hush"])),
+        "setq k 1 60 4"
+    );
+    assert_eq!(shown(asks(0x0e, 1, [b"", b"k", b"hush"])), "append k 4");
+    assert_eq!(shown(asks(0x1d, 1, [&[0, 0, 0, 9], b"k", b""])), "gat 9 k");
+    let count = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    assert_eq!(shown(asks(0x05, 1, [&count, b"n", b""])), "incr n 5");
+    assert_eq!(shown(asks(0x10, 1, [b"", b"items", b""])), "stats items");
+    assert_eq!(shown(asks(0x0a, 1, NONE)), "noop");
+    assert_eq!(shown(asks(0x50, 1, [b"", b"k", b""])), "unknown 80 k");
+    assert_eq!(
+        shown(asks(0x21, 1, [b"", b"PLAIN", b"\0user\0hush"])),
+        "sasl_auth PLAIN ***"
+    );
+}
+
+#[test]
+fn binary_values_are_not_kept() {
+    let mut driver = tcp();
+    driver.ask(&asks(0x21, 1, [b"", b"PLAIN", b"\0user\0hush"]));
+    assert!(!driver.told[0].1.windows(4).any(|window| window == b"hush"));
+}
+
+#[test]
+fn text_is_shown_as_sent_and_escaped() {
+    assert_eq!(
+        rendered(&Memcached, b"get a\x07\xffb", 255),
+        ("get a\\x07\\xffb".into(), 8)
+    );
+    assert_eq!(rendered(&Memcached, b"get abcdef", 5), ("get a".into(), 5));
+}
+
+// --- datagrams ---------------------------------------------------------------------------------
+
+fn datagram(id: u16, sequence: u16, total: u16, payload: &[u8]) -> Vec<u8> {
+    let mut datagram: Vec<u8> = [id, sequence, total, 0]
+        .iter()
+        .flat_map(|field| field.to_be_bytes())
+        .collect();
+    datagram.extend_from_slice(payload);
+    datagram
+}
+
+#[test]
+fn datagrams_pair_by_request_id() {
+    let mut driver = udp();
+    driver
+        .ask(&datagram(1, 0, 1, b"get a\r\n"))
+        .ask(&datagram(2, 0, 1, b"get b c\r\n"));
+    driver.reply(&datagram(2, 0, 1, b"END\r\n"));
+    driver.reply(&datagram(1, 0, 1, b"VALUE a 0 1\r\nx\r\nEND\r\n"));
+    assert_eq!(
+        lines(&driver.pairs()),
+        ["get b c => OK 0/2", "get a => OK 1/0"]
+    );
+}
+
+#[test]
+fn a_response_of_several_datagrams_ends_with_the_last_to_come() {
+    let mut driver = udp();
+    driver.ask(&datagram(9, 0, 1, b"get a b\r\n"));
+    driver.reply(&datagram(9, 0, 3, b"VALUE a 0 10\r\n0123"));
+    driver.reply(&datagram(9, 1, 3, b"456789\r\nVAL"));
+    driver.reply(&datagram(9, 2, 3, b"UE b 0 1\r\nx\r\nEND\r\n"));
+    let pairs = driver.pairs();
+    let more: Vec<bool> = pairs
+        .made
+        .iter()
+        .map(|p| p.response.has(Message::MORE))
+        .collect();
+    assert_eq!(more, [true, true, false]);
+    assert_eq!(pairs.made[2].response.hits, 2);
+    assert_eq!((pairs.unanswered, pairs.orphans), (0, 0));
+}
+
+#[test]
+fn datagrams_out_of_order_still_complete() {
+    let mut driver = udp();
+    driver.ask(&datagram(9, 0, 1, b"get a\r\n"));
+    driver.reply(&datagram(9, 1, 2, b"56789\r\nEND\r\n"));
+    driver.reply(&datagram(9, 0, 2, b"VALUE a 0 10\r\n01234"));
+    let pairs = driver.pairs();
+    assert_eq!((pairs.made.len(), pairs.unanswered), (2, 0));
+    assert!(!pairs.made[1].response.has(Message::MORE));
+}
+
+#[test]
+fn a_malformed_datagram_does_not_end_the_flow() {
+    let mut driver = udp();
+    driver
+        .ask(b"xx")
+        .ask(&datagram(1, 0, 1, b"get a"))
+        .ask(&datagram(2, 0, 1, b"get a\r\n"));
+    driver.reply(&datagram(2, 0, 1, b"END\r\n"));
+    assert_eq!(driver.refused.len(), 2);
+    assert_eq!(driver.pairs().made.len(), 1);
+}
+
+// --- probes and resync -------------------------------------------------------------------------
+
+#[test]
+fn first_bytes_are_told() {
+    let told = |bytes: &[u8]| Memcached.probe(Transport::Tcp, bytes);
+    assert_eq!(told(b"set a 0 0 1\r\nx\r\n"), Probe::Request);
+    assert_eq!(told(b"gets a\r\n"), Probe::Request);
+    assert_eq!(told(b"mg a v k\r\n"), Probe::Request);
+    assert_eq!(told(b"VALUE a 0 1\r\nx\r\nEND\r\n"), Probe::Response);
+    assert_eq!(told(b"STAT pid 1\r\n"), Probe::Response);
+    assert_eq!(told(b"set a 0 "), Probe::More);
+    assert_eq!(told(&asks(0, 1, [b"", b"k", b""])), Probe::Request);
+    assert_eq!(
+        told(&answers(0, 1, 1, [b"", b"", b"Not found"])),
+        Probe::Response
+    );
+    for other in [
+        &b"GET / HTTP/1.1\r\n"[..],
+        b"get a\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"stats\r\n",
+        b"set a b\r\n",
+        b"EHLO x\r\n",
+        b"220 mail\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10\x01\x00\x80\x03\x00\x80\x07\x00\xc0\x06\x00",
+    ] {
+        assert!(
+            !matches!(told(other), Probe::Request | Probe::Response),
+            "{other:?}"
+        );
+    }
+    assert_eq!(
+        Memcached.probe(Transport::Udp, &datagram(1, 0, 1, b"gets a\r\n")),
+        Probe::Request
+    );
+    assert_eq!(Memcached.probe(Transport::Udp, b"gets a\r\n"), Probe::No);
+}
+
+#[test]
+fn after_a_gap_the_next_segment_is_found() {
+    let mut driver = tcp();
+    driver
+        .ask(b"get a\r\n")
+        .reply(b"END\r\n")
+        .lose(ToServer, 7)
+        .lose(ToClient, 5);
+    driver.ask(b"get c\r\n").reply(b"END\r\n");
+    let pairs = driver.pairs();
+    assert_eq!(lines(&pairs), ["get a => OK 0/1", "get c => OK 0/1"]);
+}
+
+#[test]
+fn after_a_gap_a_message_behind_a_data_block_is_found() {
+    let mut driver = tcp();
+    driver
+        .lose(ToServer, 1)
+        .ask(b"\x00\x01garbage\r\nset a 0 0 1\r\nx\r\nget a\r\n");
+    driver
+        .lose(ToClient, 1)
+        .reply(b"zzzzz\r\nSTORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n");
+    assert_eq!(
+        lines(&driver.pairs()),
+        ["set a 0 0 1 => OK", "get a => OK 1/0"]
+    );
+}
+
+#[test]
+fn after_a_gap_a_binary_packet_is_found() {
+    let mut driver = tcp();
+    driver.lose(ToServer, 1).ask(&asks(0, 3, [b"", b"k", b""]));
+    driver
+        .lose(ToClient, 1)
+        .reply(&answers(0, 1, 3, [b"", b"", b"Not found"]));
+    assert_eq!(lines(&driver.pairs()), ["get k => NOT_FOUND 0/1"]);
+}
+
+#[test]
+fn lines_without_an_end_are_refused() {
+    let mut driver = tcp();
+    driver.ask(&[b'x'; 5000]);
+    assert_eq!(driver.refused.len(), 1);
+    let mut driver = tcp();
+    driver.reply(&[b'x'; 10_000]);
+    assert_eq!(driver.refused.len(), 1);
+}
+
+#[test]
+fn labels_are_unique_and_every_command_has_one() {
+    let labels = Memcached.commands();
+    assert_eq!(labels[0], "other");
+    let unique: std::collections::BTreeSet<_> = labels.iter().collect();
+    assert_eq!(unique.len(), labels.len());
+    for word in ["get", "mg", "incr", "lru_crawler"] {
+        assert_eq!(
+            labels[usize::from(command::text(word.as_bytes()).unwrap().label)],
+            word
+        );
+    }
+    for code in 0..=0x24 {
+        let opcode = command::opcode(code);
+        assert!(opcode.label != 0 || !opcode.known(), "{opcode:?}");
+    }
+}
+
+/// A deep queue and responses that fit nothing must not cost the product of both.
+#[test]
+fn responses_that_fit_nothing_are_cheap() {
+    let mut driver = tcp();
+    driver.ask(&b"mg a q O1\r\n".repeat(60_000));
+    driver.reply(&b"HD O2\r\n".repeat(200_000));
+    assert_eq!(driver.told.len(), 260_000);
+}
+
+fn splits(file: &'static str, datagram: bool) -> impl Strategy<Value = Vec<(Direction, Vec<u8>)>> {
+    let segments = recorded(file).segments;
+    let total: usize = segments.iter().map(|(_, bytes)| bytes.len()).sum();
+    prop::collection::btree_set(0..total, 0..60).prop_map(move |cuts| {
+        let mut split = Vec::new();
+        let mut at = 0;
+        for (direction, bytes) in &segments {
+            let inside = cuts
+                .iter()
+                .filter(|cut| (at + 1..at + bytes.len()).contains(*cut));
+            let mut from = 0;
+            for cut in inside {
+                split.push((*direction, bytes[from..cut - at].to_vec()));
+                from = cut - at;
+            }
+            split.push((*direction, bytes[from..].to_vec()));
+            at += bytes.len();
+        }
+        assert!(!datagram);
+        split
+    })
+}
+
+/// What is told, without times.
+fn told(segments: &[(Direction, Vec<u8>)]) -> Vec<(Message, Vec<u8>)> {
+    let mut driver = tcp();
+    for (direction, bytes) in segments {
+        driver.feed(*direction, bytes);
+    }
+    driver.close();
+    let mut told = driver.whole();
+    for (message, _) in &mut told {
+        (message.first, message.last) = (Mark::default(), Mark::default());
+        message.text = Text::None;
+    }
+    told
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same_text_messages(
+        split in splits(include_str!("recorded/text.txt"), false),
+    ) {
+        let whole = recorded(include_str!("recorded/text.txt")).segments;
+        prop_assert_eq!(told(&split), told(&whole));
+    }
+
+    #[test]
+    fn any_split_gives_the_same_meta_messages(
+        split in splits(include_str!("recorded/meta.txt"), false),
+    ) {
+        let whole = recorded(include_str!("recorded/meta.txt")).segments;
+        prop_assert_eq!(told(&split), told(&whole));
+    }
+
+    #[test]
+    fn any_split_gives_the_same_binary_messages(
+        split in splits(include_str!("recorded/binary.txt"), false),
+    ) {
+        let whole = recorded(include_str!("recorded/binary.txt")).segments;
+        prop_assert_eq!(told(&split), told(&whole));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(
+        segments in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..80)), 0..30),
+        datagram in any::<bool>(),
+    ) {
+        let mut driver = if datagram { udp() } else { tcp() };
+        for (asks, bytes) in &segments {
+            let direction = if *asks { ToServer } else { ToClient };
+            driver.feed(direction, bytes);
+            Memcached.probe(Transport::Tcp, bytes);
+            rendered(&Memcached, bytes, 255);
+        }
+        driver.close();
+    }
+
+    #[test]
+    fn nearly_right_bytes_do_not_make_it_panic(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "get ", "a ", "0 ", "5 ", "\r\n", "set a 0 0 3\r\n", "mg a q", " O1", "VALUE a 0 3\r\n", "END\r\n", "VA 2 ", "x",
+            "STAT ", "noreply", "18446744073709551615 ", "EN", "MN\r\n", "\u{0}", "ms a 2147483645\r\n", "watch x\r\n",
+        ]), 0..60),
+        server in any::<bool>(),
+    ) {
+        let bytes = words.concat();
+        let mut driver = tcp();
+        driver.feed(if server { ToClient } else { ToServer }, bytes.as_bytes());
+        driver.lose(if server { ToClient } else { ToServer }, 10);
+        driver.feed(if server { ToClient } else { ToServer }, bytes.as_bytes());
+        driver.close();
+    }
+
+    #[test]
+    fn rendering_keeps_to_its_limit(kept in prop::collection::vec(any::<u8>(), 0..300), max in 0..255_usize) {
+        let (shown, written) = rendered(&Memcached, &kept, max);
+        prop_assert!(written <= max);
+        prop_assert!(shown.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+    }
+}

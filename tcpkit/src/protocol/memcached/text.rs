@@ -113,10 +113,6 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Params<'a, I> {
             Shape::MetaData => body = self.meta_data(&mut entry),
             Shape::Silent => silent = true,
         }
-        if self.command.kind == Kind::Shutdown {
-            // Says nothing unless it refuses.
-            entry.flags |= Entry::QUIET;
-        }
         let mut head = Head::line(self.line, self.command.label, (!silent).then_some(entry));
         if let Some(length) = body {
             head.body = length;
@@ -138,7 +134,7 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Params<'a, I> {
         let unique = if more > 0 { next() } else { None };
         let last = next();
         let extra = next().is_some();
-        let silent = last == Some(b"noreply");
+        let silent = last == Some(b"noreply") && !extra;
         let [Some(key), Some(flags), Some(expiry), Some(length)] = fixed else {
             return (None, false);
         };

@@ -1,8 +1,10 @@
 //! Datagrams: a frame header of 8 bytes, then text or binary as over TCP (doc/protocol.txt, "UDP protocol").
 //!
-//! The request id pairs. A request is one datagram; a response may be several, each of which is told
-//! as a response, [`Message::MORE`] on all but the one that completes the count, in whatever order
-//! they come. Keys are counted where the datagrams come in order.
+//! The request id pairs. A request is one datagram. A response may be several, each of which is told
+//! as a response, [`Message::MORE`] on all but the last; and a server since 1.6 numbers the datagrams of
+//! each item on their own, so that a `get` of many keys is answered by several such series, the last of
+//! which has the `END`. So the datagrams are read in their order, and the grammar says when the response
+//! ends. Where one is missing or comes late, the response ends with the count of its series.
 //!
 //! Several commands in one datagram are answered by one response each, all with the same id, in
 //! order; quiet ones among them are told as one-way, since the id cannot tell whose response it is.
@@ -13,7 +15,7 @@ use super::binary;
 use super::command;
 use super::pending::Entry;
 use super::reply::{Done, Progress, Reader};
-use super::{Head, Step, request};
+use super::{Head, Step, find, request};
 use crate::flow::Direction;
 use crate::limits::{KEPT_BYTES, MEMCACHED_UDP};
 use crate::protocol::{Input, Message, Output, Parsed, Probe, Role, Text, Verdict};
@@ -47,7 +49,7 @@ impl Frame {
 pub(super) fn probe(bytes: &[u8]) -> Probe {
     match Frame::read(bytes) {
         Some((frame, payload)) if frame.reserved == 0 && frame.sequence == 0 => {
-            match super::probe(payload) {
+            match find::probe(payload) {
                 Probe::More => Probe::No,
                 told => told,
             }
@@ -79,10 +81,6 @@ impl Exchange {
             None => Err("a datagram without a frame header"),
             Some((frame, payload)) if direction == Direction::ToServer => {
                 self.requests(frame, payload, input, out)
-            }
-            Some((frame, payload)) if frame.total > 1 => {
-                self.part(frame, payload, input, out);
-                Ok(())
             }
             Some((frame, payload)) => self.response(frame, payload, input, out),
         };
@@ -161,7 +159,7 @@ impl Exchange {
         self.asked.push_back((frame.id, entry));
     }
 
-    /// A response that is one datagram, or several responses in it.
+    /// One datagram of a response, or several responses in one datagram.
     fn response(
         &mut self,
         frame: Frame,
@@ -169,69 +167,54 @@ impl Exchange {
         input: &Input<'_>,
         out: &mut Output,
     ) -> Result<(), &'static str> {
-        let mut scan = Scan::default();
-        let mut start = FRAME;
-        let result = scan.feed(payload, &mut |end, done| {
-            let end = FRAME + end;
-            let mut message = message(Role::Response, frame, start, end, input);
-            if let Some((from, to)) = done.text {
-                let (from, to) = (FRAME + from, FRAME + to);
-                message.text = Text::Input {
-                    start: from as u32,
+        let mut part = self.take_part(frame.id);
+        let fresh = part.received == 0;
+        part.count(frame);
+        let mut at = FRAME;
+        if part.in_order {
+            let read = part.scan.feed(payload, &mut |end, done| {
+                let end = FRAME + end;
+                let mut message = message(Role::Response, frame, at, end, input);
+                message.text = done.text.map_or(Text::None, |(from, to)| Text::Input {
+                    start: (FRAME + from) as u32,
                     len: (to - from).min(KEPT_BYTES) as u32,
-                };
-            }
-            self.fill(frame.id, &done, &mut message);
-            out.messages.push(message);
-            start = end;
-        });
-        match result {
-            Err(why) => Err(why),
-            Ok(()) if scan.is_amid() => Err("a datagram that ends within a response"),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// One datagram of a response of several.
-    fn part(&mut self, frame: Frame, payload: &[u8], input: &Input<'_>, out: &mut Output) {
-        let mut part = self.take_part(frame);
-        let mut message = message(Role::Response, frame, 0, input.bytes.len(), input);
-        if part.in_order && frame.sequence == part.received {
-            let done = &mut part.done;
-            part.in_order = part
-                .scan
-                .feed(payload, &mut |_, found| *done = Some(found))
-                .is_ok();
-        } else {
-            part.in_order = false;
-        }
-        part.received = part.received.saturating_add(1);
-        if part.received >= frame.total {
-            if let Some(done) = part.done.filter(|_| part.in_order) {
+                });
                 self.fill(frame.id, &done, &mut message);
+                out.messages.push(message);
+                at = end;
+            });
+            match read {
+                Err(why) if fresh && frame.total == 1 => return Err(why),
+                Err(_) => part.in_order = false,
+                Ok(()) => {}
             }
-        } else {
-            message.flags |= Message::MORE;
-            self.parts.push_back(part);
         }
-        out.messages.push(message);
+        let more = if part.in_order {
+            part.scan.is_amid()
+        } else {
+            part.received < part.total
+        };
+        if more || at == FRAME {
+            let mut message = message(Role::Response, frame, at, input.bytes.len(), input);
+            if more {
+                message.flags |= Message::MORE;
+                self.parts.push_back(part);
+            }
+            out.messages.push(message);
+        }
+        Ok(())
     }
 
-    /// The response that a datagram belongs to, as far as it came.
-    fn take_part(&mut self, frame: Frame) -> Part {
-        let same = |part: &Part| part.id == frame.id && part.total == frame.total;
-        if let Some(part) = self
-            .parts
-            .iter()
-            .position(same)
-            .and_then(|index| self.parts.remove(index))
-        {
+    /// The response of this request id, as far as it came.
+    fn take_part(&mut self, id: u16) -> Part {
+        let found = self.parts.iter().position(|part| part.id == id);
+        if let Some(part) = found.and_then(|index| self.parts.remove(index)) {
             return part;
         }
         if self.parts.len() >= MEMCACHED_UDP {
             self.parts.pop_front();
         }
-        Part::new(frame)
+        Part::new(id)
     }
 
     /// Status, hits and misses of a response.
@@ -262,24 +245,31 @@ fn message(role: Role, frame: Frame, from: usize, to: usize, input: &Input<'_>) 
 #[derive(Debug)]
 struct Part {
     id: u16,
+    /// Datagrams in the series, and how many of them came.
     total: u16,
     received: u16,
     in_order: bool,
     scan: Scan,
-    done: Option<Done>,
 }
 
 impl Part {
-    fn new(frame: Frame) -> Self {
-        let (id, total) = (frame.id, frame.total);
+    fn new(id: u16) -> Self {
         Self {
             id,
-            total,
+            total: 0,
             received: 0,
             in_order: true,
             scan: Scan::default(),
-            done: None,
         }
+    }
+
+    /// Counts a datagram; whether it follows the one before shows in `in_order`.
+    fn count(&mut self, frame: Frame) {
+        if self.received >= self.total {
+            (self.total, self.received) = (frame.total, 0);
+        }
+        self.in_order &= frame.sequence == self.received && frame.total == self.total;
+        self.received = self.received.saturating_add(1);
     }
 }
 

@@ -203,11 +203,14 @@ pub(super) fn names() -> &'static [&'static str] {
 
 /// Index and kind of the command whose name is the first `len` bytes of `bytes`. What lies behind
 /// them in `bytes` is not looked at, but makes the look-up faster.
-#[inline]
+#[inline(always)]
 pub(super) fn find(bytes: &[u8], len: usize) -> (u16, Kind) {
     match bytes.first_chunk::<8>() {
-        Some(chunk) if len <= 8 => seek([fold(u64::from_le_bytes(*chunk) & mask(len)), 0, 0], len),
-        _ => find_long(bytes, len),
+        Some(chunk) if len <= 8 => {
+            let word = u64::from_le_bytes(*chunk) & mask(len);
+            seek(&SHORT, fold(word), len)
+        }
+        _ => find_slowly(bytes, len),
     }
 }
 
@@ -216,23 +219,20 @@ pub(super) fn by_name(name: &[u8]) -> (u16, Kind) {
     find(name, name.len())
 }
 
-fn find_long(bytes: &[u8], len: usize) -> (u16, Kind) {
+#[cold]
+fn find_slowly(bytes: &[u8], len: usize) -> (u16, Kind) {
     let Some(name) = bytes.get(..len).filter(|name| name.len() <= LONGEST) else {
         return (OTHER, Kind::Any);
     };
-    let mut key = [0_u64; 3];
-    for (word, part) in key.iter_mut().zip(name.chunks(8)) {
-        let mut padded = [0_u8; 8];
-        for (to, from) in padded.iter_mut().zip(part) {
-            *to = *from;
-        }
-        *word = fold(u64::from_le_bytes(padded));
+    let key = pack(name);
+    match key {
+        [word, 0, 0] => seek(&SHORT, word, len),
+        key => seek(&LONG, key, len),
     }
-    seek(key, len)
 }
 
 /// The low `len` bytes of a word.
-#[inline]
+#[inline(always)]
 fn mask(len: usize) -> u64 {
     if len == 0 {
         0
@@ -243,32 +243,75 @@ fn mask(len: usize) -> u64 {
 
 /// Lower case to upper case in all eight bytes: a byte of 0x40 and above loses bit 0x20. That
 /// also folds a few signs that stand in no command name.
-#[inline]
+#[inline(always)]
 const fn fold(word: u64) -> u64 {
     word & !((word & 0x4040_4040_4040_4040) >> 1)
 }
 
+/// A name of up to 24 bytes as three words, upper case.
+const fn pack(name: &[u8]) -> [u64; 3] {
+    let mut key = [0_u64; 3];
+    let mut rest = name;
+    let mut index = 0;
+    while let [byte, others @ ..] = rest {
+        let value = (*byte as u64) << (8 * (index % 8));
+        let [first, second, third] = &mut key;
+        match index / 8 {
+            0 => *first |= value,
+            1 => *second |= value,
+            _ => *third |= value,
+        }
+        index += 1;
+        rest = others;
+    }
+    let [first, second, third] = key;
+    [fold(first), fold(second), fold(third)]
+}
+
+/// A place in a table of names; `len` 0 where it is free.
 #[derive(Clone, Copy)]
-struct Slot {
-    key: [u64; 3],
+struct Slot<Key> {
+    key: Key,
     index: u16,
-    len: u8,
     kind: Kind,
+    len: u8,
 }
 
-/// A power of two, several times the number of commands, so that nearly every look-up is one step.
-const SLOTS: usize = 2048;
-
-#[inline]
-const fn slot(key: [u64; 3]) -> usize {
-    let mixed = key[0] ^ key[1].rotate_left(23) ^ key[2].rotate_left(47);
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as usize
+/// Where a packed name is looked for first.
+trait Key: Copy + PartialEq {
+    fn slot(self) -> usize;
 }
 
-#[inline]
-fn seek(key: [u64; 3], len: usize) -> (u16, Kind) {
-    let mut at = slot(key);
-    while let Some(found) = TABLE.get(at & (SLOTS - 1)) {
+impl Key for u64 {
+    #[inline(always)]
+    fn slot(self) -> usize {
+        short_slot(self)
+    }
+}
+
+impl Key for [u64; 3] {
+    #[inline]
+    fn slot(self) -> usize {
+        long_slot(self)
+    }
+}
+
+const fn short_slot(key: u64) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
+}
+
+const fn long_slot(key: [u64; 3]) -> usize {
+    let [first, second, third] = key;
+    short_slot(first ^ second.rotate_left(23) ^ third.rotate_left(47))
+}
+
+/// A power of two, several times the number of names, so that nearly every look-up is one step.
+const SLOTS: usize = 1024;
+
+#[inline(always)]
+fn seek<K: Key>(table: &[Slot<K>; SLOTS], key: K, len: usize) -> (u16, Kind) {
+    let mut at = key.slot();
+    while let Some(found) = table.get(at % SLOTS) {
         if found.key == key && usize::from(found.len) == len {
             return (found.index, found.kind);
         }
@@ -282,7 +325,8 @@ fn seek(key: [u64; 3], len: usize) -> (u16, Kind) {
 
 const COUNT: usize = count();
 static NAMES: [&str; COUNT] = list();
-static TABLE: [Slot; SLOTS] = table();
+static SHORT: [Slot<u64>; SLOTS] = short();
+static LONG: [Slot<[u64; 3]>; SLOTS] = long();
 
 const fn count() -> usize {
     let mut total = 0;
@@ -311,49 +355,58 @@ const fn list() -> [&'static str; COUNT] {
     all
 }
 
+/// The names of up to eight bytes.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler alone")]
-const fn table() -> [Slot; SLOTS] {
-    let mut table = [Slot {
-        key: [0; 3],
-        index: 0,
-        len: 0,
-        kind: Kind::Any,
-    }; SLOTS];
-    let mut index = 0;
-    let mut groups = GROUPS;
-    while let [(kind, names), rest @ ..] = groups {
-        let mut names = *names;
-        while let [name, others @ ..] = names {
-            if index != OTHER {
-                let key = pack(name.as_bytes());
-                let mut at = slot(key);
-                while table[at & (SLOTS - 1)].len != 0 {
-                    at += 1;
-                }
-                table[at & (SLOTS - 1)] = Slot {
-                    key,
-                    index,
-                    len: name.len() as u8,
-                    kind: *kind,
-                };
+const fn short() -> [Slot<u64>; SLOTS] {
+    let mut table = [Slot { key: 0, index: 0, kind: Kind::Any, len: 0 }; SLOTS];
+    let mut index = 1;
+    while index < COUNT {
+        let (name, kind) = entry(index);
+        if name.len() <= 8 {
+            let [key, _, _] = pack(name.as_bytes());
+            let mut at = short_slot(key) % SLOTS;
+            while table[at].len != 0 {
+                at = (at + 1) % SLOTS;
             }
-            index += 1;
-            names = others;
+            table[at] = Slot { key, index: index as u16, kind, len: name.len() as u8 };
         }
-        groups = rest;
+        index += 1;
     }
     table
 }
 
+/// The longer ones.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler alone")]
-const fn pack(name: &[u8]) -> [u64; 3] {
-    let mut key = [0_u64; 3];
-    let mut index = 0;
-    while index < name.len() {
-        key[index / 8] |= (name[index] as u64) << (8 * (index % 8));
+const fn long() -> [Slot<[u64; 3]>; SLOTS] {
+    let mut table = [Slot { key: [0; 3], index: 0, kind: Kind::Any, len: 0 }; SLOTS];
+    let mut index = 1;
+    while index < COUNT {
+        let (name, kind) = entry(index);
+        if name.len() > 8 {
+            let key = pack(name.as_bytes());
+            let mut at = long_slot(key) % SLOTS;
+            while table[at].len != 0 {
+                at = (at + 1) % SLOTS;
+            }
+            table[at] = Slot { key, index: index as u16, kind, len: name.len() as u8 };
+        }
         index += 1;
     }
-    [fold(key[0]), fold(key[1]), fold(key[2])]
+    table
+}
+
+/// The name and kind with this index.
+const fn entry(index: usize) -> (&'static str, Kind) {
+    let mut left = index;
+    let mut groups = GROUPS;
+    while let [(kind, names), rest @ ..] = groups {
+        if let Some((_, [name, ..])) = names.split_at_checked(left) {
+            return (name, *kind);
+        }
+        left -= names.len();
+        groups = rest;
+    }
+    ("", Kind::Any)
 }
 
 #[cfg(test)]

@@ -115,6 +115,8 @@ struct Lost {
     malformed: Option<u64>,
     /// Here a segment begins that may begin with a message.
     anchor: Option<u64>,
+    /// The message before the loss was told as cut.
+    cut: bool,
 }
 
 /// Where a message lies in the input of this call, or began before it.
@@ -141,7 +143,10 @@ impl Dissector for RedisDissector {
     fn parse(&mut self, direction: Direction, input: &Input<'_>, out: &mut Output) -> Parsed {
         let parsed = match direction {
             Direction::ToServer => self.requests(input, out),
-            Direction::ToClient => self.responses(input, out),
+            Direction::ToClient => {
+                self.session.heard();
+                self.responses(input, out)
+            }
         };
         if let Verdict::Malformed(_) = parsed.verdict {
             self.drop_partial(direction);
@@ -235,10 +240,13 @@ impl RedisDissector {
             self.session.lost_requests();
             return resync::request(input.bytes, starts);
         }
-        let found = resync::response(input.bytes, starts, self.session.awaited());
+        let awaited = self.session.awaited();
+        let found = resync::response(input.bytes, starts, awaited, lost.cut);
         if let Resync::Found(_) = found.resync {
-            self.session.lost_responses(found.count);
+            self.session.lost_responses(found.count, awaited);
+            self.lost(direction).cut = false;
         }
+        self.session.heard();
         found
     }
 }
@@ -628,7 +636,8 @@ impl RedisDissector {
             return;
         };
         let end = partial.walk.end().map(|left| partial.next + left);
-        self.lost(Direction::ToClient).landmark = end;
+        let lost = self.lost(Direction::ToClient);
+        (lost.landmark, lost.cut) = (end, true);
         let place = Place {
             start: partial.start,
             first: partial.first,

@@ -73,13 +73,16 @@ fn request(bytes: &[u8]) -> Probe {
 /// The number of arguments and the first of them.
 fn command(bytes: &[u8]) -> Result<(i64, &[u8]), Probe> {
     let (count, rest) = counted(bytes, b'*')?;
+    if count < 1 {
+        return Err(Probe::No);
+    }
     let (len, rest) = counted(rest, b'$')?;
     let len = usize::try_from(len)
         .ok()
         .filter(|len| (1..=64).contains(len))
         .ok_or(Probe::No)?;
     match (rest.get(..len), rest.get(len..)) {
-        (Some(name), Some([b'\r', b'\n', ..])) if count > 0 => Ok((count, name)),
+        (Some(name), Some([b'\r', b'\n', ..])) => Ok((count, name)),
         (None, _) | (_, None | Some([] | [b'\r'])) => Err(Probe::More),
         _ => Err(Probe::No),
     }

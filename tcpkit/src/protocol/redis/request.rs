@@ -42,7 +42,7 @@ pub(super) struct Request {
 }
 
 /// The request at the front, if it is an array that lies whole in `bytes`.
-#[inline]
+#[inline(always)]
 pub(super) fn whole(bytes: &[u8]) -> Option<Request> {
     let [b'*', rest @ ..] = bytes else {
         return None;
@@ -53,11 +53,11 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Request> {
     }
     let (len, name) = argument_head(rest)?;
     let (command, kind) = commands::find(name, len as usize);
-    let mut rest = argument_tail(name, len)?;
+    let mut rest = token::string_tail(name, len)?;
     let mut text_len = len + (arguments - 1);
     for _ in 1..arguments {
         let (len, data) = argument_head(rest)?;
-        rest = argument_tail(data, len)?;
+        rest = token::string_tail(data, len)?;
         text_len = text_len.saturating_add(len);
     }
     Some(Request {
@@ -71,18 +71,7 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Request> {
 
 #[inline(always)]
 fn argument_head(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let [b'$', rest @ ..] = bytes else {
-        return None;
-    };
-    token::digits(rest).filter(|(len, _)| *len <= ARGUMENT_BYTES)
-}
-
-#[inline(always)]
-fn argument_tail(bytes: &[u8], len: u32) -> Option<&[u8]> {
-    match bytes.get(len as usize..) {
-        Some([b'\r', b'\n', rest @ ..]) => Some(rest),
-        _ => None,
-    }
+    token::string_head(bytes).filter(|(len, _)| *len <= ARGUMENT_BYTES)
 }
 
 /// The arguments of an array of bulk strings, as far as they are there.
@@ -125,7 +114,7 @@ impl<'a> Iterator for Arguments<'a> {
     fn next(&mut self) -> Option<Argument<'a>> {
         self.left = self.left.checked_sub(1)?;
         let (len, data) = argument_head(self.rest)?;
-        self.rest = argument_tail(data, len).unwrap_or(&[]);
+        self.rest = token::string_tail(data, len).unwrap_or(&[]);
         let bytes = data.get(..len as usize).unwrap_or(data);
         Some(Argument {
             bytes: Cow::Borrowed(bytes),

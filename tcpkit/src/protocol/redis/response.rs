@@ -34,11 +34,9 @@ pub(super) fn quick(bytes: &[u8]) -> Option<(Reply, usize)> {
             },
             5,
         )),
-        [b'$', rest @ ..] => {
-            let (len, body) = token::digits(rest)?;
-            let [b'\r', b'\n', rest @ ..] = body.get(len as usize..)? else {
-                return None;
-            };
+        [b'$', ..] => {
+            let (len, data) = token::string_head(bytes)?;
+            let rest = token::string_tail(data, len)?;
             Some((reply(b'$'), bytes.len() - rest.len()))
         }
         [b':', rest @ ..] => {
@@ -119,7 +117,12 @@ impl Walk {
     /// hold no line feed.
     pub(super) fn advance(&mut self, bytes: &[u8], at: &mut usize, seen: usize) -> Step {
         loop {
-            let rest = bytes.get(*at..).unwrap_or_default();
+            let mut rest = bytes.get(*at..).unwrap_or_default();
+            if !self.inside && self.depth > 0 {
+                let len = self.strings(rest);
+                *at += len;
+                rest = rest.get(len..).unwrap_or_default();
+            }
             let step = if self.inside {
                 self.body(rest)
             } else {
@@ -141,6 +144,39 @@ impl Walk {
                 Err(reason) => return Step::Bad(reason),
             }
         }
+    }
+
+    /// Strings that lie whole at the front, which is what most aggregates are made of; not the last
+    /// of its level, nor one whose text may tell something. Returns how many bytes they are.
+    #[inline]
+    fn strings(&mut self, bytes: &[u8]) -> usize {
+        let element = self.is_element();
+        let Some(level) = self.left.get_mut(usize::from(self.depth.saturating_sub(1))) else {
+            return 0;
+        };
+        if *level >= CHUNKS || (element && self.reply.elements == 0) {
+            return 0;
+        }
+        let (mut rest, mut count, mut nulls) = (bytes, 0, 0);
+        while count + 1 < *level {
+            rest = match token::string_head(rest).and_then(|(len, data)| token::string_tail(data, len)) {
+                Some(rest) => rest,
+                None => match rest {
+                    [b'$', b'-', b'1', b'\r', b'\n', rest @ ..] => {
+                        nulls += 1;
+                        rest
+                    }
+                    _ => break,
+                },
+            };
+            count += 1;
+        }
+        *level -= count;
+        if element {
+            self.reply.elements = self.reply.elements.saturating_add(count);
+            self.reply.nulls = self.reply.nulls.saturating_add(nulls);
+        }
+        bytes.len() - rest.len()
     }
 
     /// One value has ended, and with it perhaps those that it was the last element of. Whether it

@@ -23,6 +23,9 @@ const EFFORT: usize = 16;
 /// Bytes that may be kept for a message at the beginning of a segment that is not whole.
 const KEEP: usize = 1024;
 
+/// Bytes of a response in the middle of a segment that are worth believing.
+const EVIDENCE: usize = 32;
+
 /// How a place looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
@@ -96,13 +99,21 @@ pub(super) fn request(bytes: &[u8], starts: Starts) -> Found {
     search(bytes, starts.places(bytes, b"\r\n*"), look_at_request)
 }
 
-/// The next response in `bytes`.
-pub(super) fn response(bytes: &[u8], starts: Starts, awaited: Awaited) -> Found {
+/// The next response in `bytes`. `cut`: the response that was lost in part is not among those
+/// awaited.
+pub(super) fn response(bytes: &[u8], starts: Starts, awaited: Awaited, cut: bool) -> Found {
+    // A segment of an only response has nothing before it.
+    let inside = cut || awaited.most != Some(1);
     search(bytes, starts.places(bytes, b"\r\n"), |rest, strict| {
-        if strict && !may_stand_inside(rest, awaited) {
+        let may = if strict { inside && may_stand_inside(rest, awaited) } else { may_begin(rest, awaited) };
+        if !may {
             return (Look::No, 1);
         }
-        look_at_response(rest, awaited)
+        match look_at_responses(rest, awaited) {
+            // Less than that may be anything.
+            (Look::Yes(_), 0) if strict && rest.len() < EVIDENCE => (Look::Short, 0),
+            look => look,
+        }
     })
 }
 
@@ -272,72 +283,64 @@ fn inline(bytes: &[u8]) -> Result<usize, Look> {
 
 /// Whether a response may be looked for here, in the middle of a segment: an element of an array
 /// looks like a response. Where only scalars or only flat arrays are due there is no such doubt;
-/// else a status or an error is least likely to be an element.
+/// else a usual status or an error is least likely to be an element.
 fn may_stand_inside(rest: &[u8], awaited: Awaited) -> bool {
-    match rest.first() {
-        None => false,
-        Some(b'+' | b'-') => true,
-        Some(kind) => awaited.kind.is_some_and(|due| is_due(due, *kind)),
+    match (rest.first(), awaited.kind) {
+        (None, _) => false,
+        (Some(kind), Some(due)) => is_due(due, *kind),
+        (Some(b'-'), None) => true,
+        (Some(_), None) => [&b"+OK\r"[..], b"+QUEUED\r"].iter().any(|status| rest.starts_with(status)),
     }
+}
+
+/// Whether a segment can begin with a response: one may be the middle of an array, and begin with
+/// an element. None does where a request came since the last one, or where no arrays or no
+/// scalars are due.
+fn may_begin(rest: &[u8], awaited: Awaited) -> bool {
+    let known = awaited.kind.is_some_and(|due| due <= Kind::Hits);
+    awaited.turn > 0 || known || awaited.silent
+        || rest.first().is_none_or(|kind| matches!(kind, b'+' | b'-' | b'>'))
 }
 
 fn is_due(due: Kind, kind: u8) -> bool {
     let aggregate = matches!(kind, b'*' | b'%' | b'~');
     let either = matches!(kind, b'-' | b'!' | b'_' | b'|' | b'>');
     match due {
-        Kind::Scalar | Kind::Hit => either || !aggregate,
+        Kind::Scalar => either || !aggregate,
+        Kind::Hit => either || matches!(kind, b'$' | b','),
         Kind::Flat | Kind::Hits => either || aggregate,
         _ => true,
     }
 }
 
-/// Whether responses stand one behind the other to the end of the input, and how far they went.
-fn look_at_response(bytes: &[u8], awaited: Awaited) -> (Look, usize) {
+/// Whether responses stand one behind the other to the end of the input, and how many bytes the
+/// whole ones among them take.
+fn look_at_responses(bytes: &[u8], awaited: Awaited) -> (Look, usize) {
     let mut at = 0;
     let mut count = 0;
     if !begins_like_redis(bytes) {
         return (Look::No, 1);
     }
     while at < bytes.len() {
-        let from = at;
         let mut walk = Walk::new();
-        let step = walk.advance(bytes, &mut at, 0);
+        let mut end = at;
+        let step = walk.advance(bytes, &mut end, 0);
         let kind = walk.reply.kind;
-        if matches!(step, response::Step::Bad(_)) {
-            return (Look::No, at);
-        }
-        let known = kind != 0 && at > from;
-        if known
-            && !awaited
-                .kind
-                .is_none_or(|due| walk.reply.null || is_due(due, kind))
-        {
-            return (Look::No, at);
-        }
+        // Its head was seen, or nothing that could tell.
+        let known = kind != 0 && end > at;
+        let due = awaited.kind.is_none_or(|due| !known || walk.reply.null || is_due(due, kind));
         count += u32::from(known && kind != b'>');
-        if awaited.most.is_some_and(|most| count > most) {
-            return (Look::No, at);
+        let too_many = awaited.most.is_some_and(|most| count > most);
+        if matches!(step, response::Step::Bad(_)) || !due || too_many {
+            return (Look::No, end);
         }
         if step != response::Step::Done {
-            // A head was seen, or nothing that could tell.
-            return (
-                if known || from > 0 {
-                    Look::Yes(count)
-                } else {
-                    Look::Short
-                },
-                at,
-            );
+            let look = if known || at > 0 { Look::Yes(count) } else { Look::Short };
+            return (look, at);
         }
+        at = end;
     }
-    (
-        if at > 0 {
-            Look::Yes(count)
-        } else {
-            Look::Short
-        },
-        at,
-    )
+    (if at > 0 { Look::Yes(count) } else { Look::Short }, at)
 }
 
 /// What redis writes in a line: errors begin with a word in capitals, a status is printable.

@@ -145,6 +145,11 @@ pub(super) struct Awaited {
     pub(super) most: Option<u32>,
     /// Of which kind all of them are, if they are.
     pub(super) kind: Option<Kind>,
+    /// Requests that came after the last bytes of the server: of a client that waits for its
+    /// responses before it goes on, all that are open.
+    pub(super) turn: u32,
+    /// No request came at all.
+    pub(super) silent: bool,
 }
 
 /// State of one conversation.
@@ -156,6 +161,8 @@ pub(super) struct Session {
     rest: Option<Box<VecDeque<Run>>>,
     /// Sum of all runs.
     open: u32,
+    /// Requests so far, and those of them when responses last came.
+    asked: [u32; 2],
     requests: u8,
     responses: u8,
     channels: Option<Box<Channels>>,
@@ -167,6 +174,7 @@ impl Session {
             head: NONE,
             rest: None,
             open: 0,
+            asked: [0; 2],
             requests: 0,
             responses: 0,
             channels: None,
@@ -278,8 +286,10 @@ impl Session {
         Told::REQUEST
     }
 
-    #[inline]
+    #[inline(always)]
     fn ask(&mut self, kind: Kind, count: u32) {
+        let [asked, _] = &mut self.asked;
+        *asked = asked.wrapping_add(count);
         self.open = self.open.saturating_add(count);
         if self.head.count == 0 {
             self.head = Run { kind, count };
@@ -293,6 +303,7 @@ impl Session {
         }
     }
 
+    #[inline(never)]
     fn ask_behind(&mut self, kind: Kind, count: u32) {
         let rest = self.rest.get_or_insert_default();
         match rest.back_mut() {
@@ -488,22 +499,31 @@ impl Session {
         self.responses |= UNSURE;
     }
 
-    /// Messages of the server were lost, and `count` whole ones were found behind them: they answer
-    /// the last requests.
-    pub(super) fn lost_responses(&mut self, count: u32) {
-        let kind = self.uniform().unwrap_or(Kind::Any);
-        self.forget();
-        if count > 0 {
-            self.ask(kind, count);
+    /// Messages of the server were lost, and `count` of them were found behind the loss. What was
+    /// asked since the server was last heard is open, and what was before it is not.
+    pub(super) fn lost_responses(&mut self, count: u32, awaited: Awaited) {
+        if awaited.turn > 0 || count > self.open {
+            self.forget();
+            self.ask(awaited.kind.unwrap_or(Kind::Any), awaited.turn.max(count).max(1));
         }
         self.responses |= UNSURE;
     }
 
+    /// Bytes of the server were seen.
+    #[inline]
+    pub(super) fn heard(&mut self) {
+        let [asked, heard] = &mut self.asked;
+        *heard = *asked;
+    }
+
     /// What is known of the responses to come.
     pub(super) fn awaited(&self) -> Awaited {
+        let [asked, heard] = self.asked;
         Awaited {
             most: self.most(),
             kind: self.uniform(),
+            turn: asked.wrapping_sub(heard),
+            silent: asked == 0,
         }
     }
 
@@ -515,8 +535,7 @@ impl Session {
     /// The one kind of everything that is open.
     fn uniform(&self) -> Option<Kind> {
         let same = |run: &Run| run.kind == self.head.kind;
-        let known =
-            self.most().is_some() && self.head.kind.is_plain() && self.head.kind != Kind::Any;
+        let known = self.open > 0 && self.head.kind.is_plain() && self.head.kind != Kind::Any;
         (known && self.rest.iter().flat_map(|rest| rest.iter()).all(same)).then_some(self.head.kind)
     }
 }
@@ -541,7 +560,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 40, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 48, "{}", size_of::<Session>());
     }
 
     #[test]

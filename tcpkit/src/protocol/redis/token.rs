@@ -41,11 +41,42 @@ pub(super) fn digits(bytes: &[u8]) -> Option<(u32, &[u8])> {
     }
 }
 
-#[cold]
 fn many_digits(bytes: &[u8]) -> Option<(u32, &[u8])> {
     match number(bytes) {
         Token::Whole(value, len) => Some((u32::try_from(value).ok()?, bytes.get(len..)?)),
         Token::Short | Token::Bad => None,
+    }
+}
+
+/// `$<length>\r\n` and what follows; `None` for all that is not as simple.
+#[inline(always)]
+pub(super) fn string_head(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    if let [b'$', a @ b'0'..=b'9', b, c, d, ..] = bytes {
+        let first = u32::from(a - b'0');
+        if (*b, *c) == (b'\r', b'\n') {
+            return Some((first, bytes.get(4..)?));
+        }
+        let second = u32::from(b.wrapping_sub(b'0'));
+        if second < 10 && first > 0 && (*c, *d) == (b'\r', b'\n') {
+            return Some((first * 10 + second, bytes.get(5..)?));
+        }
+    }
+    long_string_head(bytes)
+}
+
+fn long_string_head(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let [b'$', rest @ ..] = bytes else {
+        return None;
+    };
+    digits(rest)
+}
+
+/// What follows a string of so many bytes and its line end.
+#[inline(always)]
+pub(super) fn string_tail(bytes: &[u8], len: u32) -> Option<&[u8]> {
+    match bytes.get(len as usize..) {
+        Some([b'\r', b'\n', rest @ ..]) => Some(rest),
+        _ => None,
     }
 }
 
