@@ -146,6 +146,10 @@ pub const MEMCACHED_UDP: usize = 64;
 /// the query of a response without a question. A resolver's socket has a handful under way.
 pub const DNS_QUERIES: usize = 128;
 
+/// A DNS query that repeats one which waits within this time is a retransmission; later its asker
+/// has given the first one up (RES_TIMEOUT of resolv.conf(5)).
+pub const DNS_REPEAT_TIME: Duration = Duration::from_secs(5);
+
 /// A DNS query is remembered for so long; stub resolvers give up well before.
 pub const DNS_QUERY_TIME: Duration = Duration::from_secs(60);
 

@@ -243,12 +243,18 @@ fn unlike_pairs(
     if text.is_empty() && count == 0 && exchanges.is_empty() {
         return None;
     }
-    // After a loss each way of reading misses pairs that the other one has.
-    let missed = heads.iter().filter(|head| ends.iter().all(|end| end.request != head.request));
-    let union: Vec<Pair> = ends.iter().chain(missed).copied().collect();
+    // After a loss each way of reading misses pairs that the other one has: then every pair of both
+    // is one of ours, and every one of ours is a pair of one of them.
+    let head = |exchange: &&Value| heads.iter().any(|pair| head_fits(pair, exchange));
+    let end = |exchange: &&Value| ends.iter().any(|pair| end_fits(pair, exchange));
+    let both = !heads.is_empty()
+        && !ends.is_empty()
+        && heads.iter().all(|pair| exchanges.iter().any(|one| head_fits(pair, one)))
+        && ends.iter().all(|pair| exchanges.iter().any(|one| end_fits(pair, one)))
+        && exchanges.iter().all(|exchange| head(exchange) || end(exchange));
     if all_fit(&heads, exchanges, head_fits)
         || all_fit(&ends, exchanges, end_fits)
-        || all_fit(&union, exchanges, end_fits)
+        || both
     {
         return None;
     }

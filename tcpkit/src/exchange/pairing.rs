@@ -487,7 +487,8 @@ impl Pairing {
         report: &mut impl Report,
     ) -> Option<(usize, Confidence)> {
         let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
-        let place = self.pending.iter().position(named)?;
+        // Of a question that was asked again after its asker gave up, the latest.
+        let place = self.pending.iter().rposition(named)?;
         if self.pending.get(place)?.flags & Message::QUIET == 0 {
             return Some((place, Confidence::Exact));
         }

@@ -49,6 +49,7 @@ impl LinkType {
     pub const IPV4: Self = Self(228);
     pub const IPV6: Self = Self(229);
     pub const NFLOG: Self = Self(239);
+    pub const NETLINK: Self = Self(253);
     pub const LINUX_SLL2: Self = Self(276);
 }
 
@@ -64,6 +65,7 @@ impl fmt::Display for LinkType {
             Self::IPV4 => f.write_str("raw IPv4"),
             Self::IPV6 => f.write_str("raw IPv6"),
             Self::NFLOG => f.write_str("NFLOG"),
+            Self::NETLINK => f.write_str("netlink"),
             Self::LINUX_SLL2 => f.write_str("Linux cooked v2"),
             Self(other) => write!(f, "link type {other}"),
         }

@@ -39,6 +39,7 @@ pub(super) fn first(link: LinkType) -> Option<Layer> {
         LinkType::PPP | LinkType(50 | 104) => Layer::Ppp,
         LinkType(51) => Layer::Pppoe,
         LinkType::NFLOG => Layer::Nflog,
+        LinkType::NETLINK => Layer::Netlink,
         _ => return None,
     })
 }
@@ -232,7 +233,33 @@ fn is_ethernet(bytes: &[u8]) -> bool {
 
 /// LINKTYPE_NFLOG: a head, then values with type and length, one of which is the packet.
 pub(super) fn nflog(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
-    const PAYLOAD: u16 = 9;
+    netfilter(bytes, 9)
+}
+
+/// A packet that netfilter queued: as one that it logged, with another number for the payload
+/// (linux/netfilter/nfnetlink_queue.h).
+pub(super) fn nfqueue(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
+    netfilter(bytes, 10)
+}
+
+/// A netlink message behind a cooked header of 16 bytes (LINKTYPE_NETLINK). The packets in it are
+/// those that netfilter logs or queues; of several messages in one frame the first is looked into.
+pub(super) fn netlink(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
+    const NETFILTER: u16 = 12;
+    let cooked: &[u8; 16] = bytes.take()?;
+    let head: &[u8; 16] = bytes.take()?;
+    // Message type and subsystem, in the byte order of the machine that captured: packets are
+    // messages of type 0, so the order shows.
+    let subsystem = head[4].max(head[5]);
+    match (u16::from_be_bytes([cooked[14], cooked[15]]), head[4].min(head[5]), subsystem) {
+        (NETFILTER, 0, 3) => Ok(Layer::Nfqueue),
+        (NETFILTER, 0, 4) => Ok(Layer::Nflog),
+        _ => Err(End::Other),
+    }
+}
+
+/// Netfilter's general header and values; `payload` is the type of the one with the packet.
+fn netfilter(bytes: &mut Bytes<'_>, payload: u16) -> Result<Layer, End> {
     let head: &[u8; 4] = bytes.take()?;
     let layer = match head {
         // AF_UNSPEC, NFPROTO_INET and a bridge hook leave the version to the packet.
@@ -243,7 +270,7 @@ pub(super) fn nflog(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
     };
     for _ in 0..limits::HEADERS {
         let (length, kind) = nflog_value(bytes)?;
-        if kind == PAYLOAD {
+        if kind == payload {
             bytes.limit(length);
             return Ok(layer);
         }

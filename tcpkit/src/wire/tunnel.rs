@@ -1,4 +1,4 @@
-//! Tunnels: GRE, VXLAN and Geneve.
+//! Tunnels: GRE, VXLAN, Geneve and L2TP.
 //!
 //! Each function takes one header off and names the layer inside. A UDP port alone makes no
 //! tunnel, so those two refuse what their specification does not allow; reserved bits it tells
@@ -13,6 +13,7 @@ pub(super) fn by_port(port: u16) -> Option<Layer> {
     match port {
         4789 | 8472 => Some(Layer::Vxlan),
         6081 => Some(Layer::Geneve),
+        1701 => Some(Layer::L2tp),
         _ => None,
     }
 }
@@ -43,6 +44,31 @@ pub(super) fn vxlan(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
         return Err(End::Other);
     }
     Ok(Layer::Ethernet)
+}
+
+/// L2TP version 2 (RFC 2661, section 3.1): data messages, which carry PPP.
+pub(super) fn l2tp(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
+    const CONTROL: u8 = 0x80;
+    const LENGTH: u8 = 0x40;
+    const SEQUENCE: u8 = 0x08;
+    const OFFSET: u8 = 0x02;
+    let [flags, version] = *bytes.take()?;
+    if flags & CONTROL != 0 || version & 0x0f != 2 {
+        return Err(End::Other);
+    }
+    if flags & LENGTH != 0 {
+        bytes.skip(2)?;
+    }
+    // Tunnel and session.
+    bytes.skip(4)?;
+    if flags & SEQUENCE != 0 {
+        bytes.skip(4)?;
+    }
+    if flags & OFFSET != 0 {
+        let size: &[u8; 2] = bytes.take()?;
+        bytes.skip(usize::from(u16::from_be_bytes(*size)))?;
+    }
+    Ok(Layer::Ppp)
 }
 
 /// Geneve (RFC 8926), version 0, its options skipped.

@@ -28,7 +28,12 @@ pub(super) enum Layer {
     Pppoe,
     /// An entry of a label stack.
     Mpls,
+    /// A packet logged by netfilter.
     Nflog,
+    /// A packet queued by netfilter.
+    Nfqueue,
+    /// A message between the kernel and netfilter's programs.
+    Netlink,
     /// IP of the version that its first four bits name.
     Ip,
     Ipv4,
@@ -38,6 +43,7 @@ pub(super) enum Layer {
     Gre,
     Vxlan,
     Geneve,
+    L2tp,
 }
 
 /// Where one header leads.
@@ -135,6 +141,8 @@ impl<'a> Walk<'a> {
             Layer::Pppoe => link::pppoe(bytes).map(Step::Next),
             Layer::Mpls => link::mpls(bytes).map(Step::Next),
             Layer::Nflog => link::nflog(bytes).map(Step::Next),
+            Layer::Nfqueue => link::nfqueue(bytes).map(Step::Next),
+            Layer::Netlink => link::netlink(bytes).map(Step::Next),
             Layer::Ip => network::ip(bytes).map(Step::Next),
             Layer::Ipv4 => network::ipv4(self, bytes),
             Layer::Ipv6 => network::ipv6(self, bytes).map(Step::Next),
@@ -142,6 +150,7 @@ impl<'a> Walk<'a> {
             Layer::Gre => tunnel::gre(bytes).map(Step::Next),
             Layer::Vxlan => tunnel::vxlan(bytes).map(Step::Next),
             Layer::Geneve => tunnel::geneve(bytes).map(Step::Next),
+            Layer::L2tp => tunnel::l2tp(bytes).map(Step::Next),
         }
     }
 

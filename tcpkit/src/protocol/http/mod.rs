@@ -117,10 +117,11 @@ fn probe_request(bytes: &[u8]) -> Probe {
     let target = words
         .next()
         .is_some_and(|word| !word.is_empty() && word.iter().all(|b| *b > b' '));
-    let version = words
-        .next()
-        .is_some_and(|word| matches!(word, b"HTTP/1.1" | b"HTTP/1.0"));
-    match method && target && version && words.next().is_none() {
+    let version = |word: Option<&[u8]>| matches!(word, Some(b"HTTP/1.1" | b"HTTP/1.0"));
+    let valid = method && target && version(words.next()) && words.next().is_none();
+    // Some clients put too much between a method that everybody knows and the version.
+    let odd = || target && request::is_known(line) && version(line.rsplit(|b| *b == b' ').next());
+    match valid || odd() {
         true => Probe::Request,
         false => Probe::No,
     }

@@ -56,6 +56,12 @@ pub(super) static METHODS: &[&str] = &[
     "VERSION-CONTROL",
 ];
 
+/// Whether the first word of a line is one of [`METHODS`].
+pub(super) fn is_known(line: &[u8]) -> bool {
+    let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    METHODS.iter().skip(1).any(|method| method.as_bytes() == word)
+}
+
 /// The longest method that is taken for one: longer words are no HTTP.
 const METHOD_BYTES: usize = 64;
 
