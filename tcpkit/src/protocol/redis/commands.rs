@@ -358,7 +358,12 @@ const fn list() -> [&'static str; COUNT] {
 /// The names of up to eight bytes.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler alone")]
 const fn short() -> [Slot<u64>; SLOTS] {
-    let mut table = [Slot { key: 0, index: 0, kind: Kind::Any, len: 0 }; SLOTS];
+    let mut table = [Slot {
+        key: 0,
+        index: 0,
+        kind: Kind::Any,
+        len: 0,
+    }; SLOTS];
     let mut index = 1;
     while index < COUNT {
         let (name, kind) = entry(index);
@@ -368,7 +373,12 @@ const fn short() -> [Slot<u64>; SLOTS] {
             while table[at].len != 0 {
                 at = (at + 1) % SLOTS;
             }
-            table[at] = Slot { key, index: index as u16, kind, len: name.len() as u8 };
+            table[at] = Slot {
+                key,
+                index: index as u16,
+                kind,
+                len: name.len() as u8,
+            };
         }
         index += 1;
     }
@@ -378,7 +388,12 @@ const fn short() -> [Slot<u64>; SLOTS] {
 /// The longer ones.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler alone")]
 const fn long() -> [Slot<[u64; 3]>; SLOTS] {
-    let mut table = [Slot { key: [0; 3], index: 0, kind: Kind::Any, len: 0 }; SLOTS];
+    let mut table = [Slot {
+        key: [0; 3],
+        index: 0,
+        kind: Kind::Any,
+        len: 0,
+    }; SLOTS];
     let mut index = 1;
     while index < COUNT {
         let (name, kind) = entry(index);
@@ -388,7 +403,12 @@ const fn long() -> [Slot<[u64; 3]>; SLOTS] {
             while table[at].len != 0 {
                 at = (at + 1) % SLOTS;
             }
-            table[at] = Slot { key, index: index as u16, kind, len: name.len() as u8 };
+            table[at] = Slot {
+                key,
+                index: index as u16,
+                kind,
+                len: name.len() as u8,
+            };
         }
         index += 1;
     }

@@ -230,7 +230,9 @@ impl RedisDissector {
     }
 
     fn search(&mut self, direction: Direction, input: &Input<'_>, lost: Lost) -> resync::Found {
-        let behind = lost.malformed.and_then(|bad| (bad + 1).checked_sub(input.offset));
+        let behind = lost
+            .malformed
+            .and_then(|bad| (bad + 1).checked_sub(input.offset));
         let starts = resync::Starts {
             fresh: input.old == 0 || lost.anchor == Some(input.offset),
             old: input.old,

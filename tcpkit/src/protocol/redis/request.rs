@@ -44,22 +44,14 @@ pub(super) struct Request {
 /// The request at the front, if it is an array that lies whole in `bytes`.
 #[inline(always)]
 pub(super) fn whole(bytes: &[u8]) -> Option<Request> {
-    let [b'*', rest @ ..] = bytes else {
-        return None;
-    };
-    let (arguments, rest) = token::digits(rest)?;
-    if arguments == 0 || arguments > ARGUMENTS {
-        return None;
-    }
-    let (len, name) = argument_head(rest)?;
-    let (command, kind) = commands::find(name, len as usize);
-    let mut rest = token::string_tail(name, len)?;
+    let (arguments, mut len, mut data) = begin(bytes)?;
+    let (command, kind) = commands::find(data, len as usize);
     let mut text_len = len + (arguments - 1);
     for _ in 1..arguments {
-        let (len, data) = argument_head(rest)?;
-        rest = token::string_tail(data, len)?;
+        (len, data) = token::next_string(data, len)?;
         text_len = text_len.saturating_add(len);
     }
+    let rest = token::string_tail(data, len)?;
     Some(Request {
         len: bytes.len() - rest.len(),
         arguments,
@@ -69,9 +61,31 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Request> {
     })
 }
 
+/// The number of arguments, the first one's length, and what follows. Eight bytes at once, as
+/// nearly all requests have few arguments and a short name.
 #[inline(always)]
-fn argument_head(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    token::string_head(bytes).filter(|(len, _)| *len <= ARGUMENT_BYTES)
+fn begin(bytes: &[u8]) -> Option<(u32, u32, &[u8])> {
+    const FORM: u64 = u64::from_le_bytes(*b"*\0\r\n$\0\r\n");
+    const SIGNS: u64 = u64::from_le_bytes([255, 0, 255, 255, 255, 0, 255, 255]);
+    if let Some((word, rest)) = bytes.split_first_chunk::<8>() {
+        let [_, count, _, _, _, len, ..] = *word;
+        let (count, len) = (count.wrapping_sub(b'0'), len.wrapping_sub(b'0'));
+        if u64::from_le_bytes(*word) & SIGNS == FORM && count.wrapping_sub(1) < 9 && len < 10 {
+            return Some((u32::from(count), u32::from(len), rest));
+        }
+    }
+    begin_slowly(bytes)
+}
+
+#[cold]
+fn begin_slowly(bytes: &[u8]) -> Option<(u32, u32, &[u8])> {
+    let [b'*', rest @ ..] = bytes else {
+        return None;
+    };
+    let (arguments, rest) =
+        token::digits(rest).filter(|(count, _)| (1..=ARGUMENTS).contains(count))?;
+    let (len, data) = token::string_head(rest)?;
+    Some((arguments, len, data))
 }
 
 /// The arguments of an array of bulk strings, as far as they are there.
@@ -113,7 +127,7 @@ impl<'a> Iterator for Arguments<'a> {
 
     fn next(&mut self) -> Option<Argument<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let (len, data) = argument_head(self.rest)?;
+        let (len, data) = token::string_head(self.rest)?;
         self.rest = token::string_tail(data, len).unwrap_or(&[]);
         let bytes = data.get(..len as usize).unwrap_or(data);
         Some(Argument {
@@ -543,7 +557,7 @@ mod tests {
         });
         assert_eq!(request, Some((bytes.len() - 4, 3, 24, Kind::Scalar)));
         for len in 0..bytes.len() - 4 {
-            assert_eq!(whole(&bytes[..len]), None);
+            assert_eq!(whole(bytes.get(..len).unwrap_or_default()), None);
         }
     }
 }

@@ -159,7 +159,9 @@ impl Walk {
         }
         let (mut rest, mut count, mut nulls) = (bytes, 0, 0);
         while count + 1 < *level {
-            rest = match token::string_head(rest).and_then(|(len, data)| token::string_tail(data, len)) {
+            rest = match token::string_head(rest)
+                .and_then(|(len, data)| token::string_tail(data, len))
+            {
                 Some(rest) => rest,
                 None => match rest {
                     [b'$', b'-', b'1', b'\r', b'\n', rest @ ..] => {

@@ -49,7 +49,11 @@ pub(super) struct Starts {
 
 impl Starts {
     /// Places to look at, and whether a segment begins there: elsewhere `line` ends before it.
-    fn places<'a>(self, bytes: &'a [u8], line: &'a [u8]) -> impl Iterator<Item = (usize, bool)> + 'a {
+    fn places<'a>(
+        self,
+        bytes: &'a [u8],
+        line: &'a [u8],
+    ) -> impl Iterator<Item = (usize, bool)> + 'a {
         let (old, new) = bytes.split_at_checked(self.old).unwrap_or((bytes, &[]));
         let first = self.fresh.then_some((0, true));
         let before = memmem::find_iter(old, line).map(|at| (at + 2, false));
@@ -105,7 +109,11 @@ pub(super) fn response(bytes: &[u8], starts: Starts, awaited: Awaited, cut: bool
     // A segment of an only response has nothing before it.
     let inside = cut || awaited.most != Some(1);
     search(bytes, starts.places(bytes, b"\r\n"), |rest, strict| {
-        let may = if strict { inside && may_stand_inside(rest, awaited) } else { may_begin(rest, awaited) };
+        let may = if strict {
+            inside && may_stand_inside(rest, awaited)
+        } else {
+            may_begin(rest, awaited)
+        };
         if !may {
             return (Look::No, 1);
         }
@@ -289,7 +297,9 @@ fn may_stand_inside(rest: &[u8], awaited: Awaited) -> bool {
         (None, _) => false,
         (Some(kind), Some(due)) => is_due(due, *kind),
         (Some(b'-'), None) => true,
-        (Some(_), None) => [&b"+OK\r"[..], b"+QUEUED\r"].iter().any(|status| rest.starts_with(status)),
+        (Some(_), None) => [&b"+OK\r"[..], b"+QUEUED\r"]
+            .iter()
+            .any(|status| rest.starts_with(status)),
     }
 }
 
@@ -298,8 +308,12 @@ fn may_stand_inside(rest: &[u8], awaited: Awaited) -> bool {
 /// scalars are due.
 fn may_begin(rest: &[u8], awaited: Awaited) -> bool {
     let known = awaited.kind.is_some_and(|due| due <= Kind::Hits);
-    awaited.turn > 0 || known || awaited.silent
-        || rest.first().is_none_or(|kind| matches!(kind, b'+' | b'-' | b'>'))
+    awaited.turn > 0
+        || known
+        || awaited.silent
+        || rest
+            .first()
+            .is_none_or(|kind| matches!(kind, b'+' | b'-' | b'>'))
 }
 
 fn is_due(due: Kind, kind: u8) -> bool {
@@ -328,19 +342,32 @@ fn look_at_responses(bytes: &[u8], awaited: Awaited) -> (Look, usize) {
         let kind = walk.reply.kind;
         // Its head was seen, or nothing that could tell.
         let known = kind != 0 && end > at;
-        let due = awaited.kind.is_none_or(|due| !known || walk.reply.null || is_due(due, kind));
+        let due = awaited
+            .kind
+            .is_none_or(|due| !known || walk.reply.null || is_due(due, kind));
         count += u32::from(known && kind != b'>');
         let too_many = awaited.most.is_some_and(|most| count > most);
         if matches!(step, response::Step::Bad(_)) || !due || too_many {
             return (Look::No, end);
         }
         if step != response::Step::Done {
-            let look = if known || at > 0 { Look::Yes(count) } else { Look::Short };
+            let look = if known || at > 0 {
+                Look::Yes(count)
+            } else {
+                Look::Short
+            };
             return (look, at);
         }
         at = end;
     }
-    (if at > 0 { Look::Yes(count) } else { Look::Short }, at)
+    (
+        if at > 0 {
+            Look::Yes(count)
+        } else {
+            Look::Short
+        },
+        at,
+    )
 }
 
 /// What redis writes in a line: errors begin with a word in capitals, a status is printable.

@@ -158,6 +158,7 @@ pub(super) struct Session {
     /// The oldest open requests.
     head: Run,
     /// Those behind them.
+    #[expect(clippy::box_collection, reason = "nearly all conversations have none")]
     rest: Option<Box<VecDeque<Run>>>,
     /// Sum of all runs.
     open: u32,
@@ -194,6 +195,7 @@ impl Session {
     #[cold]
     fn special_request(&mut self, kind: Kind, effect: Effect, arguments: u32) -> Told {
         let silent = self.requests & (OFF | SKIP) != 0;
+        let skipped = self.requests & SKIP != 0;
         self.requests &= !SKIP;
         if self.requests & MULTI != 0 {
             let kind = self.queued(kind);
@@ -209,10 +211,7 @@ impl Session {
                 self.requests |= MULTI;
                 self.asked(Kind::Scalar, 1, silent)
             }
-            Kind::Reset => {
-                self.requests &= LOST;
-                self.asked(Kind::Reset, 1, false)
-            }
+            Kind::Reset => self.reset(skipped),
             Kind::Monitor | Kind::Sync => self.asked(kind, 1, silent),
             kind if kind.is_plain() => self.asked(kind, 1, silent),
             _ => self.asked(Kind::Any, 1, silent),
@@ -249,6 +248,20 @@ impl Session {
         Told::REQUEST
     }
 
+    /// Ends `CLIENT REPLY OFF` before it is answered, but not SKIP.
+    fn reset(&mut self, skipped: bool) -> Told {
+        self.requests &= LOST;
+        if skipped {
+            self.reset_responses();
+        }
+        self.asked(Kind::Reset, 1, skipped)
+    }
+
+    fn reset_responses(&mut self) {
+        self.responses &= UNSURE;
+        self.channels = None;
+    }
+
     fn blocks(&mut self, silent: bool) -> Told {
         let told = self.asked(Kind::Any, 1, silent);
         Told {
@@ -270,9 +283,8 @@ impl Session {
                 Told::ONE_WAY
             }
             Effect::ReplyOn => {
-                let skipped = silent && self.requests & OFF == 0;
                 self.requests &= !OFF;
-                self.asked(Kind::Scalar, 1, skipped)
+                self.asked(Kind::Scalar, 1, false)
             }
             _ => self.asked(Kind::Any, 1, silent),
         }
@@ -380,10 +392,7 @@ impl Session {
                 return self.unconfirmed(reply);
             }
             Kind::Monitor if !reply.error => self.responses |= MONITOR,
-            Kind::Reset if !reply.error => {
-                self.responses &= UNSURE;
-                self.channels = None;
-            }
+            Kind::Reset if !reply.error => self.reset_responses(),
             _ => {}
         }
         let known = kind == Kind::Sync && self.responses & UNSURE == 0 && !reply.error;
@@ -504,7 +513,10 @@ impl Session {
     pub(super) fn lost_responses(&mut self, count: u32, awaited: Awaited) {
         if awaited.turn > 0 || count > self.open {
             self.forget();
-            self.ask(awaited.kind.unwrap_or(Kind::Any), awaited.turn.max(count).max(1));
+            self.ask(
+                awaited.kind.unwrap_or(Kind::Any),
+                awaited.turn.max(count).max(1),
+            );
         }
         self.responses |= UNSURE;
     }

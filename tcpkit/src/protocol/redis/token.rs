@@ -71,6 +71,28 @@ fn long_string_head(bytes: &[u8]) -> Option<(u32, &[u8])> {
     digits(rest)
 }
 
+/// The length of the string behind one of `len` bytes, and what follows its head: the line end of
+/// the one and the head of the other are read as a word.
+#[inline(always)]
+pub(super) fn next_string(bytes: &[u8], len: u32) -> Option<(u32, &[u8])> {
+    const END: u16 = u16::from_le_bytes(*b"\r\n");
+    let rest = bytes.get(len as usize..)?;
+    if let Some([b'\r', b'\n', b'$', first, a, b, c, _]) = rest.first_chunk::<8>() {
+        let first = u32::from(first.wrapping_sub(b'0'));
+        let second = u32::from(a.wrapping_sub(b'0'));
+        if first < 10 && u16::from_le_bytes([*a, *b]) == END {
+            return Some((first, rest.get(6..)?));
+        }
+        if first.wrapping_sub(1) < 9 && second < 10 && u16::from_le_bytes([*b, *c]) == END {
+            return Some((first * 10 + second, rest.get(7..)?));
+        }
+    }
+    match rest {
+        [b'\r', b'\n', rest @ ..] => long_string_head(rest),
+        _ => None,
+    }
+}
+
 /// What follows a string of so many bytes and its line end.
 #[inline(always)]
 pub(super) fn string_tail(bytes: &[u8], len: u32) -> Option<&[u8]> {

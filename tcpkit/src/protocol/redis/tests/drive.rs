@@ -1,7 +1,9 @@
 //! Shows a dissector what a stream would show it, and notes what it says.
 
 use crate::flow::Direction;
-use crate::protocol::{Dissector, Input, Mark, Message, Output, Protocol, Resync, Role, Text, Verdict};
+use crate::protocol::{
+    Dissector, Input, Mark, Message, Output, Protocol, Resync, Role, Text, Verdict,
+};
 use crate::source::Timestamp;
 use crate::wire::Transport;
 
@@ -94,7 +96,10 @@ impl Driver {
         Self {
             dissector: Redis.dissector(Transport::Tcp),
             sides: [Side::default(), Side::default()],
-            out: Output { wants_text: true, ..Output::default() },
+            out: Output {
+                wants_text: true,
+                ..Output::default()
+            },
             frame: 0,
             told: Vec::new(),
             opaque: false,
@@ -131,12 +136,18 @@ impl Driver {
     }
 
     pub(super) fn requests(&self) -> Vec<String> {
-        let requests = self.told.iter().filter(|told| told.direction == Direction::ToServer);
+        let requests = self
+            .told
+            .iter()
+            .filter(|told| told.direction == Direction::ToServer);
         requests.map(Told::rendered).collect()
     }
 
     fn now(&self) -> Mark {
-        Mark { time: Timestamp::default(), frame: self.frame }
+        Mark {
+            time: Timestamp::default(),
+            frame: self.frame,
+        }
     }
 
     /// Bytes that nobody saw.
@@ -243,10 +254,18 @@ impl Driver {
         for message in self.out.messages.drain(..) {
             let text = match message.text {
                 Text::None => Vec::new(),
-                Text::Input { start, len } => bytes[start as usize..(start + len) as usize].to_vec(),
-                Text::Arena { start, len } => self.out.arena[start as usize..(start + len) as usize].to_vec(),
+                Text::Input { start, len } => {
+                    bytes[start as usize..(start + len) as usize].to_vec()
+                }
+                Text::Arena { start, len } => {
+                    self.out.arena[start as usize..(start + len) as usize].to_vec()
+                }
             };
-            self.told.push(Told { direction, message, text });
+            self.told.push(Told {
+                direction,
+                message,
+                text,
+            });
         }
     }
 }

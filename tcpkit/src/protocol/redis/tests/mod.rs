@@ -1,10 +1,5 @@
 //! What a user relies on, told on bytes as they come from clients and servers.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may")]
 
 mod cases;
 mod drive;

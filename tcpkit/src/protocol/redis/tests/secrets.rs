@@ -15,11 +15,26 @@ const CASES: &[(&str, &str)] = &[
     ("AUTH hush", "AUTH ***"),
     ("auth hush", "auth ***"),
     ("AUTH user hush", "AUTH user ***"),
-    ("HELLO 3 AUTH user hush SETNAME me", "HELLO 3 AUTH user *** SETNAME me"),
-    ("HELLO 3 SETNAME AUTH auth AUTH hush", "HELLO 3 SETNAME AUTH auth AUTH ***"),
-    ("ACL SETUSER bob on >hush ~* +@all", "ACL SETUSER bob on >*** ~* +@all"),
-    ("acl setuser bob <hush #hush !hush nopass", "acl setuser bob <*** #*** !*** nopass"),
-    ("MIGRATE host 6379 key 0 5000 AUTH hush", "MIGRATE host 6379 key 0 5000 AUTH ***"),
+    (
+        "HELLO 3 AUTH user hush SETNAME me",
+        "HELLO 3 AUTH user *** SETNAME me",
+    ),
+    (
+        "HELLO 3 SETNAME AUTH auth AUTH hush",
+        "HELLO 3 SETNAME AUTH auth AUTH ***",
+    ),
+    (
+        "ACL SETUSER bob on >hush ~* +@all",
+        "ACL SETUSER bob on >*** ~* +@all",
+    ),
+    (
+        "acl setuser bob <hush #hush !hush nopass",
+        "acl setuser bob <*** #*** !*** nopass",
+    ),
+    (
+        "MIGRATE host 6379 key 0 5000 AUTH hush",
+        "MIGRATE host 6379 key 0 5000 AUTH ***",
+    ),
     (
         "MIGRATE h 1 AUTH 0 5 COPY AUTH2 user hush KEYS a AUTH b",
         "MIGRATE h 1 AUTH 0 5 COPY AUTH2 user *** KEYS a AUTH b",
@@ -31,8 +46,14 @@ const CASES: &[(&str, &str)] = &[
     ),
     ("CONFIG SET masteruser bob", "CONFIG SET masteruser bob"),
     ("CONFIG GET requirepass", "CONFIG GET requirepass"),
-    ("SENTINEL SET mymaster auth-pass hush", "SENTINEL SET mymaster auth-pass ***"),
-    ("SENTINEL CONFIG SET sentinel-pass hush", "SENTINEL CONFIG SET sentinel-pass ***"),
+    (
+        "SENTINEL SET mymaster auth-pass hush",
+        "SENTINEL SET mymaster auth-pass ***",
+    ),
+    (
+        "SENTINEL CONFIG SET sentinel-pass hush",
+        "SENTINEL CONFIG SET sentinel-pass ***",
+    ),
     ("SET auth hash", "SET auth hash"),
 ];
 
@@ -64,7 +85,10 @@ fn hidden_however_cut() {
             let mut out = Vec::new();
             Redis.render(&words(line), max, &mut out);
             assert!(out.len() <= max);
-            assert!(!String::from_utf8(out).unwrap().contains("hu"), "{line} at {max}");
+            assert!(
+                !String::from_utf8(out).unwrap().contains("hu"),
+                "{line} at {max}"
+            );
         }
     }
 }
@@ -73,8 +97,14 @@ fn hidden_however_cut() {
 fn quotes_as_redis_cli_has_them() {
     let render = |arguments: &[&[u8]]| rendered(&super::drive::command(arguments));
     assert_eq!(render(&[b"SET", b"", b"a b"]), r#"SET "" "a b""#);
-    assert_eq!(render(&[b"SET", b"it's", b"\"x\""]), r#"SET "it's" "\"x\"""#);
-    assert_eq!(render(&[b"SET", b"\x1b[31m\r\n\t", b"\xc3\xa9\\"]), r#"SET "\x1b[31m\r\n\t" "\xc3\xa9\\""#);
+    assert_eq!(
+        render(&[b"SET", b"it's", b"\"x\""]),
+        r#"SET "it's" "\"x\"""#
+    );
+    assert_eq!(
+        render(&[b"SET", b"\x1b[31m\r\n\t", b"\xc3\xa9\\"]),
+        r#"SET "\x1b[31m\r\n\t" "\xc3\xa9\\""#
+    );
     assert_eq!(render(&[b"SET", b"a\\b"]), r"SET a\b");
 }
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::drive::{Driver, Told, command, words};
 use crate::flow::Direction;
-use crate::protocol::{Input, Mark, Output, Protocol};
 use crate::protocol::redis::Redis;
+use crate::protocol::{Input, Mark, Output, Protocol};
 use crate::wire::Transport;
 
 /// A conversation in which everything occurs, in an order in which it can have happened.
@@ -19,9 +19,9 @@ fn conversation() -> Vec<(Direction, Vec<u8>)> {
         client(b"\r\nping\r\n".to_vec()),
         client(b"SET k \"a \\x41 b\"\r\n".to_vec()),
         server(b"+OK\r\n+PONG\r\n+OK\r\n"),
-        client(command(&[b"MSET", b"a", &long, &vec![b'k'; 100], &long])),
-        client(command(&[b"GET", &vec![b'\n'; 64]])),
-        client(command(&[b"GET", &vec![b'\n'; 65]])),
+        client(command(&[b"MSET", b"a", &long, &[b'k'; 100], &long])),
+        client(command(&[b"GET", &[b'\n'; 64]])),
+        client(command(&[b"GET", &[b'\n'; 65]])),
         client(b"*0\r\n".to_vec()),
         server(b"+OK\r\n$5000\r\n"),
         server(&long),
@@ -119,8 +119,18 @@ fn messages_one_by_one() {
 
 fn any_argument() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        proptest::sample::select(vec![&b"GET"[..], b"subscribe", b"CLIENT", b"REPLY", b"OFF", b"XREAD", b"BLOCK", b"AUTH", b""])
-            .prop_map(<[u8]>::to_vec),
+        proptest::sample::select(vec![
+            &b"GET"[..],
+            b"subscribe",
+            b"CLIENT",
+            b"REPLY",
+            b"OFF",
+            b"XREAD",
+            b"BLOCK",
+            b"AUTH",
+            b""
+        ])
+        .prop_map(<[u8]>::to_vec),
         proptest::collection::vec(any::<u8>(), 0..200),
         proptest::collection::vec(any::<u8>(), 900..1300),
     ]
@@ -135,10 +145,17 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_value() -> impl Strategy<Value = Vec<u8>> {
-    let line = |kind: &'static str, text: &'static str| text.prop_map(move |text| format!("{kind}{text}\r\n").into_bytes());
+    let line = |kind: &'static str, text: &'static str| {
+        text.prop_map(move |text| format!("{kind}{text}\r\n").into_bytes())
+    };
     let string = |kind: char| {
         proptest::collection::vec(any::<u8>(), 0..1200).prop_map(move |bytes| {
-            [format!("{kind}{}\r\n", bytes.len()).as_bytes(), &bytes, b"\r\n"].concat()
+            [
+                format!("{kind}{}\r\n", bytes.len()).as_bytes(),
+                &bytes,
+                b"\r\n",
+            ]
+            .concat()
         })
     };
     let leaf = prop_oneof![
@@ -159,20 +176,27 @@ fn any_value() -> impl Strategy<Value = Vec<u8>> {
         string('='),
     ];
     leaf.prop_recursive(5, 40, 6, |inner| {
-        (proptest::sample::select(b"*~>%|?".to_vec()), proptest::collection::vec(inner.clone(), 0..6), inner).prop_map(
-            |(kind, mut values, last)| {
+        (
+            proptest::sample::select(b"*~>%|?".to_vec()),
+            proptest::collection::vec(inner.clone(), 0..6),
+            inner,
+        )
+            .prop_map(|(kind, mut values, last)| {
                 if matches!(kind, b'%' | b'|') && values.len() % 2 == 1 {
                     values.pop();
                 }
-                let count = if matches!(kind, b'%' | b'|') { values.len() / 2 } else { values.len() };
+                let count = if matches!(kind, b'%' | b'|') {
+                    values.len() / 2
+                } else {
+                    values.len()
+                };
                 let all = values.concat();
                 match kind {
                     b'?' => [b"*?\r\n", &all[..], b".\r\n"].concat(),
                     b'|' => [format!("|{count}\r\n").as_bytes(), &all, &last].concat(),
                     _ => [format!("{}{count}\r\n", char::from(kind)).as_bytes(), &all].concat(),
                 }
-            },
-        )
+            })
     })
 }
 
@@ -250,7 +274,10 @@ proptest! {
 #[test]
 fn linear_in_single_bytes() {
     let mut dissector = Redis.dissector(Transport::Tcp);
-    let mut out = Output { wants_text: true, ..Output::default() };
+    let mut out = Output {
+        wants_text: true,
+        ..Output::default()
+    };
     let line = vec![b'x'; 60_000];
     for len in 1..line.len() {
         let input = Input {
@@ -261,7 +288,12 @@ fn linear_in_single_bytes() {
             last: Mark::default(),
             datagram: false,
         };
-        assert_eq!(dissector.parse(Direction::ToServer, &input, &mut out).consumed, 0);
+        assert_eq!(
+            dissector
+                .parse(Direction::ToServer, &input, &mut out)
+                .consumed,
+            0
+        );
     }
     let mut driver = Driver::new();
     for piece in words("MSET a b").repeat(2000).chunks(1) {
