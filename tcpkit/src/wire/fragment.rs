@@ -1,8 +1,10 @@
 //! IP datagrams in fragments: a bounded table of those that are not complete.
 //!
 //! Reads [`Piece`]s of either IP version, makes [`Whole`]s. A piece that repeats what is there
-//! is dropped; one that overlaps it otherwise makes the datagram worthless, as RFC 5722 asks for
-//! IPv6, and as Linux does for IPv4 too. Time is the frames'.
+//! is dropped. One that overlaps it otherwise makes an IPv6 datagram worthless (RFC 5722); in
+//! IPv4 it fills the holes, and what came first stays. Time is the frames'.
+
+use std::ops::Range;
 
 use super::{Addresses, Packet};
 use crate::limits;
@@ -97,7 +99,6 @@ impl Table {
                 datagram.settle(State::Done, now);
                 Some(whole)
             }
-            Added::Repeated => None,
             Added::Contradicts => {
                 datagram.settle(State::Dropped, now);
                 self.lost += 1;
@@ -143,7 +144,6 @@ enum State {
 /// What a datagram says to a fragment.
 enum Added {
     Kept,
-    Repeated,
     Contradicts,
 }
 
@@ -165,7 +165,7 @@ struct Datagram {
     protocol: Option<u8>,
     /// Known once its last fragment in place was seen.
     length: Option<usize>,
-    /// No two of them overlap.
+    /// In order; no two of them overlap.
     spans: Vec<Span>,
     bytes: Vec<u8>,
 }
@@ -199,55 +199,68 @@ impl Datagram {
     }
 
     fn add(&mut self, piece: &Piece<'_>) -> Added {
-        if self.repeats(piece) {
-            return Added::Repeated;
-        }
-        if self.contradicts(piece) || self.spans.len() >= limits::FRAGMENTS {
+        if self.contradicts(piece) {
             return Added::Contradicts;
         }
         if piece.start == 0 {
-            self.protocol = Some(piece.protocol);
+            self.protocol = self.protocol.or(Some(piece.protocol));
         }
         if piece.last {
             self.length = Some(piece.end);
         }
-        self.copy(piece);
+        self.fill(piece);
+        if self.spans.len() > limits::FRAGMENTS {
+            return Added::Contradicts;
+        }
         Added::Kept
     }
 
-    /// Whether it brings nothing new: the same fragment again, or for IPv4 a part of one.
-    fn repeats(&self, piece: &Piece<'_>) -> bool {
-        let within_counts = matches!(piece.key.addresses, Addresses::V4 { .. });
-        self.spans.iter().any(|span| {
-            let same = span.start == piece.start && span.end == piece.end;
-            same || within_counts && span.start <= piece.start && piece.end <= span.end
-        })
-    }
-
-    /// Whether it overlaps another, or one of them lies behind the last.
+    /// Whether it overlaps another where that is forbidden, or one of them lies behind the last.
     fn contradicts(&self, piece: &Piece<'_>) -> bool {
+        let six = matches!(piece.key.addresses, Addresses::V6 { .. });
         let behind_end = self.length.is_some_and(|length| piece.end > length);
         let clashes = |span: &Span| {
+            let same = span.start == piece.start && span.end == piece.end;
             let overlaps = span.start < piece.end && piece.start < span.end;
-            overlaps || piece.last && span.end > piece.end
+            six && overlaps && !same || piece.last && span.end > piece.end
         };
         behind_end || self.spans.iter().any(clashes)
     }
 
-    fn copy(&mut self, piece: &Piece<'_>) {
-        let cut = piece.end.min(piece.start + piece.captured.len());
+    /// Keeps of a fragment what is not there yet: one pass over the spans.
+    fn fill(&mut self, piece: &Piece<'_>) {
+        let mut at = piece.start;
+        let mut next = self.spans.partition_point(|span| span.end <= at);
+        while at < piece.end {
+            let in_the_way = self.spans.get(next).map(|span| (span.start, span.end));
+            let (start, end) = in_the_way.unwrap_or((piece.end, piece.end));
+            let hole = at..start.min(piece.end);
+            if !hole.is_empty() {
+                self.keep(next, hole, piece);
+                next += 1;
+            }
+            next += 1;
+            at = end;
+        }
+    }
+
+    fn keep(&mut self, index: usize, hole: Range<usize>, piece: &Piece<'_>) {
+        let captured_end = piece.start + piece.captured.len();
+        let cut = captured_end.clamp(hole.start, hole.end);
         if self.bytes.len() < cut {
             self.bytes.resize(cut, 0);
         }
-        let captured = piece.captured.get(..cut - piece.start);
-        if let (Some(place), Some(captured)) = (self.bytes.get_mut(piece.start..cut), captured) {
+        let place = self.bytes.get_mut(hole.start..cut);
+        let captured = hole.start - piece.start..cut - piece.start;
+        if let (Some(place), Some(captured)) = (place, piece.captured.get(captured)) {
             place.copy_from_slice(captured);
         }
-        self.spans.push(Span {
-            start: piece.start,
-            end: piece.end,
+        let span = Span {
+            start: hole.start,
+            end: hole.end,
             cut,
-        });
+        };
+        self.spans.insert(index, span);
     }
 
     /// The datagram, if nothing is missing: spans do not overlap, so their lengths tell.

@@ -187,54 +187,53 @@ fn other_interfaces_and_protocols_are_other_datagrams() {
 
 /// RFC 5722: the whole datagram is dropped, fragments not yet seen included.
 #[test]
-fn overlaps_make_a_datagram_worthless() {
+fn overlaps_make_an_ipv6_datagram_worthless() {
     let datagram = udp(5, 53, &text(72));
-    let four = |start: usize, end: usize, more: u16| {
+    let make = |start: usize, end: usize, more: u16| {
+        ipv6(
+            44,
+            &fragment6(17, start as u16 | more, &datagram[start..end]),
+        )
+    };
+    for overlapping in [make(24, 48, 1), make(8, 24, 1), make(0, 40, 1)] {
+        let last = make(32, 80, 0);
+        let mut decoder = Decoder::new();
+        for data in [&make(0, 32, 1), &overlapping, &last, &last] {
+            assert_eq!(decoder.decode(&frame(RAW, data)), Decoded::Fragment);
+        }
+        assert_eq!(decoder.fragments_lost(), 1);
+        assert_eq!(decoder.fragments_waiting(), 0);
+    }
+}
+
+/// As RFC 791 leaves it open; what was seen first stays.
+#[test]
+fn overlaps_fill_the_holes_of_an_ipv4_datagram() {
+    let original = udp(5, 53, &text(88));
+    let changed: Vec<u8> = original.iter().map(|byte| !byte).collect();
+    let make = |bytes: &[u8], start: usize, end: usize| {
+        let more = if end == bytes.len() { 0 } else { MORE };
         let place = more | (start / 8) as u16;
         ipv4_with(
             20 + (end - start) as u16,
             place,
             17,
             &[],
-            &datagram[start..end],
+            &bytes[start..end],
         )
     };
-    let six = |start: usize, end: usize, more: u16| {
-        let place = start as u16 | u16::from(more != 0);
-        ipv6(44, &fragment6(17, place, &datagram[start..end]))
-    };
-    let overlapping = |make: &dyn Fn(usize, usize, u16) -> Vec<u8>| {
-        [
-            make(0, 32, MORE),
-            make(24, 48, MORE),
-            make(32, 80, 0),
-            make(48, 80, 0),
-        ]
-    };
-    for frames in [overlapping(&four), overlapping(&six)] {
-        let mut decoder = Decoder::new();
-        for data in &frames {
-            assert_eq!(decoder.decode(&frame(RAW, data)), Decoded::Fragment);
-        }
-        assert_eq!(
-            (decoder.fragments_lost(), decoder.fragments_waiting()),
-            (1, 0)
-        );
-    }
-    // A part of what is there is a copy for IPv4, an overlap for IPv6.
-    for (frames, completed) in [
-        (
-            [four(0, 32, MORE), four(8, 24, MORE), four(32, 80, 0)],
-            true,
-        ),
-        ([six(0, 32, MORE), six(8, 24, MORE), six(32, 80, 0)], false),
-    ] {
-        let mut decoder = Decoder::new();
-        decoder.decode(&frame(RAW, &frames[0]));
-        decoder.decode(&frame(RAW, &frames[1]));
-        let decoded = decoder.decode(&frame(RAW, &frames[2]));
-        assert_eq!(matches!(decoded, Decoded::Packet(_)), completed);
-    }
+    let frames = [
+        make(&original, 0, 24),
+        make(&original, 32, 48),
+        // Inside what is there; over all of it and the hole.
+        make(&changed, 8, 16),
+        make(&changed, 16, 64),
+        make(&changed, 56, 96),
+    ];
+    let mut expected = changed.clone();
+    expected[..24].copy_from_slice(&original[..24]);
+    expected[32..48].copy_from_slice(&original[32..48]);
+    completes(&frames, datagram(5, 53, &expected[8..]));
 }
 
 #[test]
