@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 
 use super::message::{Header, Records, SOA};
-use crate::limits::{DNS_QUERIES, DNS_QUERY_TIME};
+use crate::limits::{DNS_QUERIES, DNS_QUERY_TIME, DNS_REPEAT_TIME};
 use crate::source::Timestamp;
 
 /// Identifier and question in one number.
@@ -84,7 +84,9 @@ impl Queries {
     /// Takes a query. Whether it is a datagram that repeats one which waits.
     pub(super) fn ask(&mut self, new: Ask, time: Timestamp) -> bool {
         self.expire(time);
-        let waits = |query: &Query| query.id == new.id && !query.answered;
+        let waits = |query: &Query| {
+            query.id == new.id && !query.answered && !time.is_past(query.time, DNS_REPEAT_TIME)
+        };
         if new.datagram && self.queue.iter().any(waits) {
             return true;
         }
