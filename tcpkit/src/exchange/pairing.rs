@@ -61,16 +61,17 @@ const BARRIER: u8 = 32;
 const REPORTED: u8 = 64;
 const HAS_ID: u8 = 128;
 
-/// A response whose head has come and whose end has not.
+/// A response that has begun, while it or its request goes on.
 #[derive(Debug)]
 struct OpenResponse {
     pending: Pending,
+    /// All of the response has come.
+    ended: bool,
     text: Vec<u8>,
     status_text: Vec<u8>,
     head: Message,
     wait: u64,
     confidence: Confidence,
-    /// Its request goes on after it (more replies).
     latency: u64,
     early: bool,
 }
@@ -214,7 +215,7 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         if message.phase == Phase::End {
-            self.request_ends(message);
+            self.request_ends(context, message, report);
             return;
         }
         if message.id.is_none() {
@@ -256,7 +257,12 @@ impl Pairing {
     }
 
     /// The body of the last request has ended.
-    fn request_ends(&mut self, message: &Message) {
+    fn request_ends(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        report: &mut impl Report,
+    ) {
         let ended = |pending: &mut Pending, start: u64| {
             pending.flags &= !OPEN;
             pending.last = message.last;
@@ -269,6 +275,9 @@ impl Pairing {
             && open.pending.flags & OPEN != 0
         {
             ended(&mut open.pending, message.start);
+            if open.ended {
+                self.end_open_response(context, report);
+            }
         }
     }
 
@@ -382,24 +391,42 @@ impl Pairing {
             front.replies = front.replies.saturating_sub(1).max(1);
         }
         let pending = *front;
-        if more && pending.flags & Message::MORE != 0 {
-            // Not the first of several responses: its time was taken already.
-            self.finish_response(message);
+        if pending.flags & Message::MORE != 0 {
+            if !more {
+                self.remove(place);
+            }
+            self.go_on(context, &pending, more, message, report);
             return;
         }
         if more {
             front.flags |= Message::MORE;
         }
-        let answered_before = pending.flags & Message::MORE != 0;
-        if answered_before {
-            self.remove(place);
-            self.finish_response(message);
-            return;
-        }
         self.pair(context, place, more, confidence, message, input, output, report);
     }
 
-    /// Reports the pair, or keeps it until the response ends.
+    /// Not the first of several responses to a request: its time was taken already.
+    fn go_on(
+        &mut self,
+        context: &Context<'_>,
+        pending: &Pending,
+        more: bool,
+        message: &Message,
+        report: &mut impl Report,
+    ) {
+        self.finish_response(message);
+        let same = |open: &OpenResponse| {
+            open.pending.first == pending.first && open.pending.id == pending.id
+        };
+        if let Some(open) = self.open.as_mut().filter(|open| same(open)) {
+            open.continue_with(message);
+            open.ended = !more;
+            if !more {
+                self.end_open_response(context, report);
+            }
+        }
+    }
+
+    /// Reports the pair, or keeps it until request and response have ended.
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "one call, inlined into its only caller")]
     fn pair(
@@ -420,9 +447,10 @@ impl Pairing {
         let wait = behind.since(pending.last.time).min(latency);
         if pending.flags & REPORTED != 0 {
             report.late(context.endpoints, context.protocol);
-        } else if message.phase == Phase::Head {
+        } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {
             let open = OpenResponse {
                 pending,
+                ended: message.phase == Phase::Whole && !more,
                 text: self.text(&pending).to_vec(),
                 status_text: bytes_of(message.text, input, output).to_vec(),
                 head: message.clone(),
@@ -559,22 +587,18 @@ impl Pairing {
         self.last_response = self.last_response.max(message.last.time);
         self.answered = self.answered.max(message.end);
         let Some(open) = &mut self.open else { return };
-        open.head.end = message.end;
-        open.head.last = message.last;
-        open.head.flags |= message.flags & (Message::CUT | Message::ERROR);
-        open.head.hits += message.hits;
-        open.head.misses += message.misses;
-        if message.status != 0 {
-            open.head.status = message.status;
+        open.continue_with(message);
+        open.ended = true;
+        if open.pending.flags & OPEN == 0 {
+            self.end_open_response(context, report);
         }
-        self.end_open_response(context, report);
     }
 
     /// Reports the response that is under way as far as it was seen.
     fn end_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
         let Some(open) = self.open.take() else { return };
-        let OpenResponse { pending, text, status_text, head, wait, confidence, latency, early } =
-            &*open;
+        let OpenResponse { pending, text, status_text, head, wait, confidence, .. } = &*open;
+        let (latency, early) = (open.latency, open.early);
         report.exchange(&Exchange {
             endpoints: *context.endpoints,
             protocol: context.protocol,
@@ -583,7 +607,7 @@ impl Pairing {
             text_len: pending.text_len,
             request: pending.span(),
             response: Some(span(head)),
-            latency: Some(*latency),
+            latency: Some(latency),
             wait: *wait,
             status: head.status,
             status_text,
@@ -591,7 +615,7 @@ impl Pairing {
             misses: head.misses,
             error: head.has(Message::ERROR),
             blocking: pending.flags & Message::BLOCKING != 0,
-            early: *early,
+            early,
             cut: head.has(Message::CUT) || pending.flags & Message::CUT != 0,
             confidence: *confidence,
         });
@@ -623,7 +647,7 @@ impl Pairing {
     }
 
     fn cut_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open.as_mut().filter(|open| !open.ended) {
             open.head.flags |= Message::CUT;
         }
         self.end_open_response(context, report);
@@ -790,6 +814,20 @@ impl Pairing {
     fn text(&self, pending: &Pending) -> &[u8] {
         let start = pending.text.wrapping_sub(self.texts_base) as usize;
         self.texts.get(start..start + usize::from(pending.kept)).unwrap_or_default()
+    }
+}
+
+impl OpenResponse {
+    /// More of the response has come.
+    fn continue_with(&mut self, message: &Message) {
+        self.head.end = message.end;
+        self.head.last = message.last;
+        self.head.flags |= message.flags & (Message::CUT | Message::ERROR);
+        self.head.hits += message.hits;
+        self.head.misses += message.misses;
+        if message.status != 0 {
+            self.head.status = message.status;
+        }
     }
 }
 

@@ -642,7 +642,8 @@ fn first_bytes_are_told() {
         ("GET /\r\n", Probe::No),
         ("get some keys\r\n", Probe::No),
         ("*1\r\n$4\r\nPING\r\n", Probe::No),
-        ("GET /a b HTTP/1.1\r\n", Probe::No),
+        ("GET /a b HTTP/1.1\r\n", Probe::Request),
+        ("odd /a b HTTP/1.1\r\n", Probe::No),
         ("GET /\x01", Probe::No),
         ("HTTP/1.1 2x0", Probe::No),
     ] {

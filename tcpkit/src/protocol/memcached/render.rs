@@ -9,9 +9,10 @@ use crate::protocol::escape;
 
 /// Appends the request that `kept` begins with; see [`crate::protocol::Protocol::render`].
 pub(super) fn request(kept: &[u8], max: usize, out: &mut Vec<u8>) -> usize {
+    let end = out.len() + max;
     let mut writer = Writer {
         out,
-        max,
+        end,
         written: 0,
     };
     if kept.first() == Some(&REQUEST) {
@@ -31,14 +32,17 @@ pub(super) fn binary_len(kept: &[u8]) -> usize {
 
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    max: usize,
+    /// Length of `out` that ends the text.
+    end: usize,
     written: usize,
 }
 
 impl Writer<'_> {
     fn put(&mut self, bytes: &[u8]) {
-        let room = self.max.saturating_sub(self.written);
-        for byte in bytes.iter().take(room) {
+        for byte in bytes {
+            if self.out.len() >= self.end {
+                return;
+            }
             escape(*byte, self.out);
             self.written += 1;
         }

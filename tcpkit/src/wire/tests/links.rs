@@ -260,8 +260,8 @@ fn nflog_in_either_order() {
 
 #[test]
 fn link_types_that_are_not_supported_are_named_so() {
-    // IEEE 802.11 plain and with radiotap, USB, netlink.
-    for link in [105, 127, 189, 253].map(LinkType) {
+    // IEEE 802.11 plain and with radiotap, USB, IEEE 802.15.4.
+    for link in [105, 127, 189, 195].map(LinkType) {
         ends_as(link, &packet4(), Decoded::UnknownLink);
     }
 }
