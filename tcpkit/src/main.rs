@@ -20,9 +20,9 @@ fn main() -> ExitCode {
         return fail(&lacking, ExitCode::from(USAGE));
     }
     let done = match command {
-        Command::Run(options) => {
-            signals().map_err(Into::into).and_then(|signals| pipeline::run(&options, &signals))
-        }
+        Command::Run(options) => signals()
+            .map_err(Into::into)
+            .and_then(|signals| pipeline::run(&options, &signals)),
         Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
         Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
         Command::Doctor { .. } | Command::Top { .. } => Ok(()),

@@ -56,7 +56,14 @@ fn index(folder: &Path) -> Vec<Capture> {
         .map(|line| line.split('\t').collect::<Vec<_>>());
     let head = lines.next().unwrap();
     let column = |name: &str| head.iter().position(|column| *column == name).unwrap();
-    let columns = ["path", "categories", "ground_truth", "pair_truth", "peer_counts"].map(column);
+    let columns = [
+        "path",
+        "categories",
+        "ground_truth",
+        "pair_truth",
+        "peer_counts",
+    ]
+    .map(column);
     let capture = |row: Vec<&str>| {
         let [path, categories, truth, pairs, peers] =
             columns.map(|column| row.get(column).copied().unwrap_or("-").to_owned());
@@ -172,9 +179,13 @@ fn differences(folder: &Path, capture: &Capture) -> String {
 /// any token).
 fn peers_agree(peers: &str, protocol: &str, exchanges: &[&Value]) -> bool {
     let log = format!("zeek:{protocol}.log=");
-    let counts = peers.split(';').filter_map(|peer| peer.trim().strip_prefix(&log));
+    let counts = peers
+        .split(';')
+        .filter_map(|peer| peer.trim().strip_prefix(&log));
     let counts = counts.filter_map(|count| count.split('@').next()?.parse::<usize>().ok());
-    counts.into_iter().any(|count| count > 0 && count == exchanges.len())
+    counts
+        .into_iter()
+        .any(|count| count > 0 && count == exchanges.len())
 }
 
 /// Ports that the truth had to be told: `[tshark -d tcp.port==6380,resp]`.
@@ -247,15 +258,20 @@ fn unlike_pairs(
     // is one of ours, and every one of ours is a pair of one of them.
     let head = |exchange: &&Value| heads.iter().any(|pair| head_fits(pair, exchange));
     let end = |exchange: &&Value| ends.iter().any(|pair| end_fits(pair, exchange));
-    let both = !heads.is_empty()
-        && !ends.is_empty()
-        && heads.iter().all(|pair| exchanges.iter().any(|one| head_fits(pair, one)))
-        && ends.iter().all(|pair| exchanges.iter().any(|one| end_fits(pair, one)))
-        && exchanges.iter().all(|exchange| head(exchange) || end(exchange));
-    if all_fit(&heads, exchanges, head_fits)
-        || all_fit(&ends, exchanges, end_fits)
-        || both
-    {
+    let both = || {
+        !heads.is_empty()
+            && !ends.is_empty()
+            && heads
+                .iter()
+                .all(|pair| exchanges.iter().any(|one| head_fits(pair, one)))
+            && ends
+                .iter()
+                .all(|pair| exchanges.iter().any(|one| end_fits(pair, one)))
+            && exchanges
+                .iter()
+                .all(|exchange| head(exchange) || end(exchange))
+    };
+    if all_fit(&heads, exchanges, head_fits) || all_fit(&ends, exchanges, end_fits) || both() {
         return None;
     }
     let ours = exchanges

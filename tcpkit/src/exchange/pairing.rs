@@ -92,8 +92,15 @@ impl Offset {
     }
 }
 
-/// How many batches in order make a client trusted again.
-const TRUST: u8 = 3;
+/// Trust in a client grows to this, a batch at a time; above 0 it is trusted.
+const TRUST: i8 = 3;
+
+/// Trust in a client of whom nothing is known: two batches in order make it trusted.
+const UNKNOWN: i8 = -1;
+
+/// Trust in a client that was seen asking while answers were outstanding: so many batches in order
+/// make up for it.
+const DISTRUST: i8 = -100;
 
 /// The requests of one conversation that wait for their responses.
 #[derive(Debug)]
@@ -118,7 +125,7 @@ pub struct Pairing {
     /// Requests were lost since the last one.
     barrier: bool,
     /// How far the client is trusted to wait for answers before it asks again.
-    trust: u8,
+    trust: i8,
 }
 
 impl Default for Pairing {
@@ -135,7 +142,7 @@ impl Default for Pairing {
             heard: Timestamp::default(),
             confidence: Confidence::Exact,
             barrier: false,
-            trust: 1,
+            trust: UNKNOWN,
         }
     }
 }
@@ -159,14 +166,15 @@ impl Pairing {
         self.pending.len()
     }
 
-    /// Takes the messages that a dissector made of `input`. `received` is the offset of the other
-    /// direction up to which the sender of the last segment had received.
+    /// Takes the messages that a dissector made of `input`. `received` are the offsets of the other
+    /// direction up to which their sender had received: when it sent the last segment, and when it
+    /// sent the one before.
     #[inline]
     pub fn messages(
         &mut self,
         context: &Context<'_>,
         direction: Direction,
-        received: u64,
+        received: [u64; 2],
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
@@ -209,7 +217,7 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         message: &Message,
-        received: u64,
+        [received, before]: [u64; 2],
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
@@ -217,6 +225,10 @@ impl Pairing {
         if message.phase == Phase::End {
             self.request_ends(context, message, report);
             return;
+        }
+        if before < received && message.first.frame != message.last.frame {
+            // A request that goes on after an answer has come: its client does not wait.
+            self.trust = DISTRUST;
         }
         if message.id.is_none() {
             self.note_batch(context, message, received, report);
@@ -257,18 +269,17 @@ impl Pairing {
     }
 
     /// The body of the last request has ended.
-    fn request_ends(
-        &mut self,
-        context: &Context<'_>,
-        message: &Message,
-        report: &mut impl Report,
-    ) {
+    fn request_ends(&mut self, context: &Context<'_>, message: &Message, report: &mut impl Report) {
         let ended = |pending: &mut Pending, start: u64| {
             pending.flags &= !OPEN;
             pending.last = message.last;
             pending.size = message.end.saturating_sub(start);
         };
-        if let Some(pending) = self.pending.back_mut().filter(|pending| pending.flags & OPEN != 0) {
+        if let Some(pending) = self
+            .pending
+            .back_mut()
+            .filter(|pending| pending.flags & OPEN != 0)
+        {
             let start = message.start;
             ended(pending, start);
         } else if let Some(open) = &mut self.open
@@ -290,33 +301,48 @@ impl Pairing {
         received: u64,
         report: &mut impl Report,
     ) {
-        let new_batch = self.pending.back().is_none_or(|last| received > last.received);
+        let new_batch = self
+            .pending
+            .back()
+            .is_none_or(|last| received > last.received);
         let quiet = message.first.time.is_past(self.heard, limits::QUIET_TIME);
         self.heard = message.last.time;
         if !new_batch {
             return;
         }
-        let overlaps = self.pending.iter().any(|pending| pending.flags & Message::QUIET == 0);
+        let overlaps = self
+            .pending
+            .iter()
+            .any(|pending| pending.flags & Message::QUIET == 0);
         if self.unclear.get().is_none() && !self.barrier && self.expected.get().is_none() {
-            let certain = !self.pending.iter().any(|pending| pending.flags & BARRIER != 0);
+            let certain = !self
+                .pending
+                .iter()
+                .any(|pending| pending.flags & BARRIER != 0);
             if !overlaps {
                 self.trust = (self.trust + 1).min(TRUST);
             } else if certain && self.confidence == Confidence::Resynced && self.trust > 0 {
                 // The client was believed to wait, and did not: either it does not, or the pairs
                 // since the last gap are shifted.
-                self.trust = 0;
+                self.trust = DISTRUST;
                 self.unclear.set(received);
                 return;
             } else if certain {
-                self.trust = 0;
+                self.trust = DISTRUST;
             }
+        } else if self.trust <= 0 {
+            // Nothing speaks against it either: the client has received more since it last asked.
+            self.trust += 1;
         }
         if self.barrier && self.unclear.get().is_none() && !overlaps {
             self.barrier = false;
             self.unclear.set(self.answered);
         }
         let barred = self.unclear.get().is_some()
-            || self.pending.iter().any(|pending| pending.flags & BARRIER != 0);
+            || self
+                .pending
+                .iter()
+                .any(|pending| pending.flags & BARRIER != 0);
         let since = self.unclear.get().unwrap_or(0);
         if barred && received > since && (self.trust > 0 || quiet) {
             self.anchor(context, received, report);
@@ -385,7 +411,9 @@ impl Pairing {
             report.orphan(context.endpoints, context.protocol);
             return;
         };
-        let Some(front) = self.pending.get_mut(place) else { return };
+        let Some(front) = self.pending.get_mut(place) else {
+            return;
+        };
         let more = message.has(Message::MORE) || front.replies > 1;
         if more {
             front.replies = front.replies.saturating_sub(1).max(1);
@@ -401,7 +429,9 @@ impl Pairing {
         if more {
             front.flags |= Message::MORE;
         }
-        self.pair(context, place, more, confidence, message, input, output, report);
+        self.pair(
+            context, place, more, confidence, message, input, output, report,
+        );
     }
 
     /// Not the first of several responses to a request: its time was taken already.
@@ -428,7 +458,10 @@ impl Pairing {
 
     /// Reports the pair, or keeps it until request and response have ended.
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "one call, inlined into its only caller")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, inlined into its only caller"
+    )]
     fn pair(
         &mut self,
         context: &Context<'_>,
@@ -440,9 +473,15 @@ impl Pairing {
         output: &Output,
         report: &mut impl Report,
     ) {
-        let Some(&pending) = self.pending.get(place) else { return };
+        let Some(&pending) = self.pending.get(place) else {
+            return;
+        };
         let early = pending.flags & OPEN != 0 || message.first.time < pending.last.time;
-        let latency = if early { 0 } else { message.first.time.since(pending.last.time) };
+        let latency = if early {
+            0
+        } else {
+            message.first.time.since(pending.last.time)
+        };
         let behind = self.last_response.min(message.first.time);
         let wait = behind.since(pending.last.time).min(latency);
         if pending.flags & REPORTED != 0 {
@@ -522,7 +561,10 @@ impl Pairing {
         }
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
         let place = self.settle_quiet(context, place, report);
-        self.unclear.get().is_none().then_some((place, self.confidence))
+        self.unclear
+            .get()
+            .is_none()
+            .then_some((place, self.confidence))
     }
 
     #[inline]
@@ -583,7 +625,12 @@ impl Pairing {
         place
     }
 
-    fn response_ends(&mut self, context: &Context<'_>, message: &Message, report: &mut impl Report) {
+    fn response_ends(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        report: &mut impl Report,
+    ) {
         self.last_response = self.last_response.max(message.last.time);
         self.answered = self.answered.max(message.end);
         let Some(open) = &mut self.open else { return };
@@ -597,7 +644,15 @@ impl Pairing {
     /// Reports the response that is under way as far as it was seen.
     fn end_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
         let Some(open) = self.open.take() else { return };
-        let OpenResponse { pending, text, status_text, head, wait, confidence, .. } = &*open;
+        let OpenResponse {
+            pending,
+            text,
+            status_text,
+            head,
+            wait,
+            confidence,
+            ..
+        } = &*open;
         let (latency, early) = (open.latency, open.early);
         report.exchange(&Exchange {
             endpoints: *context.endpoints,
@@ -634,14 +689,19 @@ impl Pairing {
         match direction {
             Direction::ToServer => {
                 self.barrier = true;
-                if let Some(last) = self.pending.back_mut().filter(|last| last.flags & OPEN != 0) {
+                if let Some(last) = self
+                    .pending
+                    .back_mut()
+                    .filter(|last| last.flags & OPEN != 0)
+                {
                     last.flags &= !OPEN;
                 }
             }
             Direction::ToClient => {
                 self.cut_open_response(context, report);
                 self.expected = Offset::NONE;
-                self.unclear.set(self.unclear.get().map_or(offset, |since| since.max(offset)));
+                self.unclear
+                    .set(self.unclear.get().map_or(offset, |since| since.max(offset)));
             }
         }
     }
@@ -755,7 +815,11 @@ impl Pairing {
     fn drop_oldest(&mut self, context: &Context<'_>, report: &mut impl Report) {
         self.remove(0);
         report.overflow(context.endpoints, context.protocol);
-        if self.pending.iter().any(|pending| pending.flags & HAS_ID == 0) {
+        if self
+            .pending
+            .iter()
+            .any(|pending| pending.flags & HAS_ID == 0)
+        {
             self.confidence = Confidence::Resynced;
             if self.unclear.get().is_none() {
                 self.unclear.set(self.answered);
@@ -813,7 +877,9 @@ impl Pairing {
 
     fn text(&self, pending: &Pending) -> &[u8] {
         let start = pending.text.wrapping_sub(self.texts_base) as usize;
-        self.texts.get(start..start + usize::from(pending.kept)).unwrap_or_default()
+        self.texts
+            .get(start..start + usize::from(pending.kept))
+            .unwrap_or_default()
     }
 }
 
@@ -844,7 +910,11 @@ impl Pending {
     }
 
     fn span(&self) -> Span {
-        Span { first: self.first, last: self.last, size: self.size }
+        Span {
+            first: self.first,
+            last: self.last,
+            size: self.size,
+        }
     }
 }
 

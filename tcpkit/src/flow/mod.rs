@@ -101,23 +101,57 @@ impl FlowKey {
         let transport = packet.transport;
         let (source_port, destination_port) = (packet.source_port, packet.destination_port);
         match packet.addresses {
-            Addresses::V4 { source, destination } => {
+            Addresses::V4 {
+                source,
+                destination,
+            } => {
                 if (source, source_port) <= (destination, destination_port) {
                     let ports = [source_port, destination_port];
-                    (Self::V4 { addresses: [source, destination], ports, transport }, Side::A)
+                    (
+                        Self::V4 {
+                            addresses: [source, destination],
+                            ports,
+                            transport,
+                        },
+                        Side::A,
+                    )
                 } else {
                     let ports = [destination_port, source_port];
-                    (Self::V4 { addresses: [destination, source], ports, transport }, Side::B)
+                    (
+                        Self::V4 {
+                            addresses: [destination, source],
+                            ports,
+                            transport,
+                        },
+                        Side::B,
+                    )
                 }
             }
-            Addresses::V6 { source, destination } => {
+            Addresses::V6 {
+                source,
+                destination,
+            } => {
                 let (from, to) = (halves(source), halves(destination));
                 if (source, source_port) <= (destination, destination_port) {
                     let ports = [source_port, destination_port];
-                    (Self::V6 { addresses: [from, to], ports, transport }, Side::A)
+                    (
+                        Self::V6 {
+                            addresses: [from, to],
+                            ports,
+                            transport,
+                        },
+                        Side::A,
+                    )
                 } else {
                     let ports = [destination_port, source_port];
-                    (Self::V6 { addresses: [to, from], ports, transport }, Side::B)
+                    (
+                        Self::V6 {
+                            addresses: [to, from],
+                            ports,
+                            transport,
+                        },
+                        Side::B,
+                    )
                 }
             }
         }
@@ -134,10 +168,12 @@ impl FlowKey {
     pub fn endpoint(&self, side: Side) -> SocketAddr {
         let i = side as usize;
         match *self {
-            Self::V4 { addresses, ports, .. } => {
-                SocketAddr::new(IpAddr::V4(addresses[i].into()), ports[i])
-            }
-            Self::V6 { addresses, ports, .. } => {
+            Self::V4 {
+                addresses, ports, ..
+            } => SocketAddr::new(IpAddr::V4(addresses[i].into()), ports[i]),
+            Self::V6 {
+                addresses, ports, ..
+            } => {
                 let [high, low] = addresses[i];
                 let address = u128::from(high) << 64 | u128::from(low);
                 SocketAddr::new(IpAddr::V6(address.into()), ports[i])
@@ -147,7 +183,10 @@ impl FlowKey {
 
     /// Client and server, where `server` says which side that is.
     pub fn endpoints(&self, server: Side) -> Endpoints {
-        Endpoints { client: self.endpoint(server.other()), server: self.endpoint(server) }
+        Endpoints {
+            client: self.endpoint(server.other()),
+            server: self.endpoint(server),
+        }
     }
 
     /// The shard that the conversation belongs to: the same in every run and at any number of
@@ -161,11 +200,19 @@ impl FlowKey {
     #[inline]
     fn words(&self) -> [u64; 2] {
         match *self {
-            Self::V4 { addresses: [a, b], ports: [p, q], transport } => [
+            Self::V4 {
+                addresses: [a, b],
+                ports: [p, q],
+                transport,
+            } => [
                 u64::from(a) << 32 | u64::from(b),
                 u64::from(p) << 32 | u64::from(q) << 8 | transport as u64,
             ],
-            Self::V6 { addresses: [a, b], ports: [p, q], transport } => [
+            Self::V6 {
+                addresses: [a, b],
+                ports: [p, q],
+                transport,
+            } => [
                 fold(a, 0x2545_f491_4f6c_dd1d) ^ fold(b, 0xd6e8_feb8_6659_fd93).rotate_left(17),
                 u64::from(p) << 32 | u64::from(q) << 8 | transport as u64,
             ],

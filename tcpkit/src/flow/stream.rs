@@ -225,7 +225,9 @@ impl Conversation {
 
     /// Bytes held back.
     pub fn held_bytes(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes[0] + waiting.bytes[1])
+        self.waiting
+            .as_ref()
+            .map_or(0, |waiting| waiting.bytes[0] + waiting.bytes[1])
     }
 
     /// Where a direction stands: the offset of its next byte.
@@ -260,7 +262,11 @@ impl Conversation {
                 back.flags |= ACKED;
             }
             if packet.payload_len == 0 {
-                return Pushed { seen: Seen::New, chunk: None, cut: None };
+                return Pushed {
+                    seen: Seen::New,
+                    chunk: None,
+                    cut: None,
+                };
             }
             let received = back.offset - u64::from(back.next.wrapping_sub(packet.ack));
             return there.pass(direction, packet, packet.payload, received);
@@ -271,7 +277,11 @@ impl Conversation {
     #[cold]
     #[inline(never)]
     fn push_slow<'a>(&mut self, direction: Direction, packet: &Packet<'a>) -> Pushed<'a> {
-        let nothing = |seen| Pushed { seen, chunk: None, cut: None };
+        let nothing = |seen| Pushed {
+            seen,
+            chunk: None,
+            cut: None,
+        };
         let d = direction.index();
         let ack = (packet.flags & flag::ACK != 0).then_some(packet.ack);
         let mut seq = packet.seq;
@@ -300,7 +310,11 @@ impl Conversation {
         if len == 0 || way.has(ENDED) {
             return nothing(Seen::New);
         }
-        let skip = if way.has(STARTED) && ahead(way.next, seq) { way.next.wrapping_sub(seq) } else { 0 };
+        let skip = if way.has(STARTED) && ahead(way.next, seq) {
+            way.next.wrapping_sub(seq)
+        } else {
+            0
+        };
         if skip >= len {
             if skip - len > OLD {
                 return self.hold(direction, packet, seq, ack);
@@ -352,7 +366,10 @@ impl Conversation {
         let way = &mut self.ways[d];
         let waiting = self.waiting.get_or_insert_default();
         let mut fresh = 0;
-        let mut from = if way.has(STARTED) && ahead(way.next, seq) && way.next.wrapping_sub(seq) < packet.payload_len {
+        let mut from = if way.has(STARTED)
+            && ahead(way.next, seq)
+            && way.next.wrapping_sub(seq) < packet.payload_len
+        {
             way.next
         } else {
             seq
@@ -362,7 +379,10 @@ impl Conversation {
         while ahead(end, from) {
             let queue = &waiting.held[d];
             // The first held piece that ends after `from`.
-            while queue.get(place).is_some_and(|held| !ahead(held.seq.wrapping_add(held.len), from)) {
+            while queue
+                .get(place)
+                .is_some_and(|held| !ahead(held.seq.wrapping_add(held.len), from))
+            {
                 place += 1;
             }
             let (until, after) = match queue.get(place) {
@@ -380,7 +400,15 @@ impl Conversation {
             fresh += len;
             waiting.bytes[d] += data.len();
             let (time, frame) = (packet.time, packet.frame);
-            let held = Held { seq: from, len, ack, time, frame, arrival: self.frames, data };
+            let held = Held {
+                seq: from,
+                len,
+                ack,
+                time,
+                frame,
+                arrival: self.frames,
+                data,
+            };
             waiting.held[d].insert(place, held);
             from = after;
         }
@@ -391,7 +419,11 @@ impl Conversation {
         } else {
             way.seen_before(packet, packet.payload_len, packet.payload_len)
         };
-        Pushed { seen, chunk: None, cut: None }
+        Pushed {
+            seen,
+            chunk: None,
+            cut: None,
+        }
     }
 
     /// The next piece that can be told at capture time `now`, if there is one.
@@ -423,7 +455,12 @@ impl Conversation {
                 return Some(Piece::End(direction));
             }
         }
-        if flush && self.waiting.as_ref().is_none_or(|waiting| waiting.is_empty()) {
+        if flush
+            && self
+                .waiting
+                .as_ref()
+                .is_none_or(|waiting| waiting.is_empty())
+        {
             if let Some(gap) = self.missing_before_fin(now) {
                 return Some(Piece::Gap(gap));
             }
@@ -456,7 +493,13 @@ impl Conversation {
                 let offset = way.offset;
                 way.advance(missing);
                 let bytes = u64::from(missing);
-                return Some(Gap { direction, offset, bytes, time: now, frame: 0 });
+                return Some(Gap {
+                    direction,
+                    offset,
+                    bytes,
+                    time: now,
+                    frame: 0,
+                });
             }
         }
         None
@@ -465,7 +508,11 @@ impl Conversation {
     /// Whether the first held segment of a direction may come out.
     fn is_ready(&self, direction: Direction) -> bool {
         let d = direction.index();
-        let Some(held) = self.waiting.as_ref().and_then(|waiting| waiting.held[d].front()) else {
+        let Some(held) = self
+            .waiting
+            .as_ref()
+            .and_then(|waiting| waiting.held[d].front())
+        else {
             return false;
         };
         let (there, back) = (&self.ways[d], &self.ways[1 - d]);
@@ -514,17 +561,35 @@ impl Conversation {
             way.advance((front.data.len() - skip) as u32);
             let data = std::mem::take(&mut front.data);
             let (time, frame) = (front.time, front.frame);
-            let rest = Held { data, ack: None, ..*front };
+            let rest = Held {
+                data,
+                ack: None,
+                ..*front
+            };
             waiting.bytes[d] -= rest.data.len();
             let bytes = &waiting.current.insert(rest).data[skip..];
-            return Some(Piece::Bytes(Chunk { direction, bytes, offset, time, frame, received }));
+            return Some(Piece::Bytes(Chunk {
+                direction,
+                bytes,
+                offset,
+                time,
+                frame,
+                received,
+            }));
         }
         let held = waiting.held[d].pop_front()?;
         waiting.bytes[d] -= held.data.len();
         way.advance(held.len - skip as u32);
         let (time, frame) = (held.time, held.frame);
         let bytes = &waiting.current.insert(held).data[skip..];
-        Some(Piece::Bytes(Chunk { direction, bytes, offset, time, frame, received }))
+        Some(Piece::Bytes(Chunk {
+            direction,
+            bytes,
+            offset,
+            time,
+            frame,
+            received,
+        }))
     }
 
     /// Nothing can come out: declares what is missing lost, where it was waited for long enough.
@@ -534,7 +599,11 @@ impl Conversation {
             waiting.bytes[d] > limits::HELD_BYTES_PER_STREAM
                 || waiting.held[d].len() > limits::HELD_SEGMENTS
         });
-        let oldest = waiting.held.iter().flatten().min_by_key(|held| held.frame)?;
+        let oldest = waiting
+            .held
+            .iter()
+            .flatten()
+            .min_by_key(|held| held.frame)?;
         let (since, frame) = (oldest.time, oldest.frame);
         let short = flush
             || full
@@ -563,13 +632,21 @@ impl Conversation {
             way.advance(distance);
             u64::from(distance)
         };
-        Some(Piece::Gap(Gap { direction, offset, bytes, time: now, frame }))
+        Some(Piece::Gap(Gap {
+            direction,
+            offset,
+            bytes,
+            time: now,
+            frame,
+        }))
     }
 
     /// A conversation joined in the middle begins where its first held bytes do; a direction that
     /// showed none yet begins where the other one had received up to.
     fn join(&mut self) -> bool {
-        let Some(waiting) = self.waiting.as_deref() else { return false };
+        let Some(waiting) = self.waiting.as_deref() else {
+            return false;
+        };
         let first = [0, 1].map(|d| waiting.held[d].front().map(|held| (held.seq, held.ack)));
         let mut changed = false;
         for d in 0..2 {
@@ -615,7 +692,9 @@ impl Conversation {
                 .filter(|&ack| ahead(ack, back.next));
             if let Some(ack) = blocked {
                 let to = match front(1 - d) {
-                    Some(other) if ahead(other.seq, back.next) && ahead(ack, other.seq) => other.seq,
+                    Some(other) if ahead(other.seq, back.next) && ahead(ack, other.seq) => {
+                        other.seq
+                    }
                     _ => ack,
                 };
                 return Some((direction.reverse(), to));
@@ -654,8 +733,19 @@ impl Way {
             time,
             frame,
         });
-        let chunk = Some(Chunk { direction, bytes, offset, time, frame, received });
-        Pushed { seen: Seen::New, chunk, cut }
+        let chunk = Some(Chunk {
+            direction,
+            bytes,
+            offset,
+            time,
+            frame,
+            received,
+        });
+        Pushed {
+            seen: Seen::New,
+            chunk,
+            cut,
+        }
     }
 
     /// What a segment is that brings nothing new; it began `behind` bytes before the next one.

@@ -21,7 +21,10 @@ fn packet(sent: &Sent, frame: u64) -> Packet<'_> {
         time: Timestamp(1_000_000_000 + frame * 1000),
         frame,
         interface: 0,
-        addresses: Addresses::V4 { source: 1, destination: 2 },
+        addresses: Addresses::V4 {
+            source: 1,
+            destination: 2,
+        },
         source_port: 1,
         destination_port: 2,
         transport: Transport::Tcp,
@@ -75,7 +78,11 @@ fn take(told: &mut Told, piece: Piece<'_>) {
     match piece {
         Piece::Bytes(chunk) => {
             let (d, e) = (chunk.direction.index(), chunk.direction.reverse().index());
-            assert_eq!(chunk.offset, ORIGIN + told.bytes[d].len() as u64, "offsets have no holes");
+            assert_eq!(
+                chunk.offset,
+                ORIGIN + told.bytes[d].len() as u64,
+                "offsets have no holes"
+            );
             told.acausal |= chunk.received > ORIGIN + told.bytes[e].len() as u64;
             told.bytes[d].extend_from_slice(chunk.bytes);
         }
@@ -90,7 +97,11 @@ fn take(told: &mut Told, piece: Piece<'_>) {
 }
 
 /// A conversation in turns: each turn's bytes are sent in pieces after the other side's were received.
-fn conversation(turns: &[(bool, Vec<usize>)], isn: [u32; 2], close: bool) -> (Vec<Sent>, [Vec<u8>; 2]) {
+fn conversation(
+    turns: &[(bool, Vec<usize>)],
+    isn: [u32; 2],
+    close: bool,
+) -> (Vec<Sent>, [Vec<u8>; 2]) {
     let mut next = isn;
     let mut bytes = [Vec::new(), Vec::new()];
     let mut frames = Vec::new();
@@ -100,14 +111,30 @@ fn conversation(turns: &[(bool, Vec<usize>)], isn: [u32; 2], close: bool) -> (Ve
         let seq = next[d];
         let virtual_bytes = u32::from(flags & (flag::SYN | flag::FIN) != 0);
         next[d] = seq.wrapping_add(payload.len() as u32 + virtual_bytes);
-        frames.push(Sent { way, seq, ack, flags, payload, cut: 0 });
+        frames.push(Sent {
+            way,
+            seq,
+            ack,
+            flags,
+            payload,
+            cut: 0,
+        });
     };
     send(Direction::ToServer, flag::SYN, Vec::new(), &mut next);
-    send(Direction::ToClient, flag::SYN | flag::ACK, Vec::new(), &mut next);
+    send(
+        Direction::ToClient,
+        flag::SYN | flag::ACK,
+        Vec::new(),
+        &mut next,
+    );
     send(Direction::ToServer, flag::ACK, Vec::new(), &mut next);
     let mut value = 0u8;
     for (server, pieces) in turns {
-        let way = if *server { Direction::ToClient } else { Direction::ToServer };
+        let way = if *server {
+            Direction::ToClient
+        } else {
+            Direction::ToServer
+        };
         for &length in pieces {
             let payload: Vec<u8> = (0..length)
                 .map(|_| {
@@ -120,15 +147,28 @@ fn conversation(turns: &[(bool, Vec<usize>)], isn: [u32; 2], close: bool) -> (Ve
         }
     }
     if close {
-        send(Direction::ToServer, flag::FIN | flag::ACK, Vec::new(), &mut next);
-        send(Direction::ToClient, flag::FIN | flag::ACK, Vec::new(), &mut next);
+        send(
+            Direction::ToServer,
+            flag::FIN | flag::ACK,
+            Vec::new(),
+            &mut next,
+        );
+        send(
+            Direction::ToClient,
+            flag::FIN | flag::ACK,
+            Vec::new(),
+            &mut next,
+        );
         send(Direction::ToServer, flag::ACK, Vec::new(), &mut next);
     }
     (frames, bytes)
 }
 
 fn turns() -> impl Strategy<Value = Vec<(bool, Vec<usize>)>> {
-    prop::collection::vec((any::<bool>(), prop::collection::vec(1usize..40, 1..4)), 1..12)
+    prop::collection::vec(
+        (any::<bool>(), prop::collection::vec(1usize..40, 1..4)),
+        1..12,
+    )
 }
 
 /// Moves each frame back by fewer places than the reordering window, duplicates some.
@@ -288,7 +328,10 @@ fn a_response_to_a_lost_request_waits_until_the_loss_is_certain() {
     let told = play(&kept);
     assert_eq!(told.gaps[0], [(ORIGIN, 10)]);
     assert_eq!(told.bytes[1].len(), 5);
-    assert!(told.held, "the loss is told only once the window has passed");
+    assert!(
+        told.held,
+        "the loss is told only once the window has passed"
+    );
 }
 
 #[test]
@@ -300,13 +343,24 @@ fn a_keepalive_and_a_retransmission_are_told_apart() {
     }
     let seen = |conversation: &mut Conversation, seq: u32, payload: &[u8], interface: u32| {
         let sent = Sent {
-            way: Direction::ToServer, seq, ack: 201, flags: flag::ACK, payload: payload.to_vec(), cut: 0,
+            way: Direction::ToServer,
+            seq,
+            ack: 201,
+            flags: flag::ACK,
+            payload: payload.to_vec(),
+            cut: 0,
         };
-        let packet = Packet { interface, ..packet(&sent, 9) };
+        let packet = Packet {
+            interface,
+            ..packet(&sent, 9)
+        };
         conversation.push(sent.way, &packet).seen
     };
     assert_eq!(seen(&mut conversation, 110, b"x", 0), Seen::KeepAlive);
-    assert_eq!(seen(&mut conversation, 101, b"0123456789", 0), Seen::Retransmission);
+    assert_eq!(
+        seen(&mut conversation, 101, b"0123456789", 0),
+        Seen::Retransmission
+    );
     assert_eq!(seen(&mut conversation, 101, b"0123456789", 7), Seen::Copy);
 }
 
@@ -321,16 +375,24 @@ fn a_new_syn_on_the_same_addresses_is_a_new_conversation() {
         while conversation.next(packet.time).is_some() {}
     }
     assert!(conversation.is_closed() && conversation.is_whole());
-    let again = Sent { seq: 5000, ..frames[0].clone() };
+    let again = Sent {
+        seq: 5000,
+        ..frames[0].clone()
+    };
     assert!(conversation.is_replaced_by(Direction::ToServer, &packet(&again, 99)));
 }
 
 #[test]
 fn a_reset_ends_both_directions_after_what_is_held() {
-    let (mut frames, bytes) = conversation(&[(false, vec![10, 10]), (true, vec![3])], [1, 2], false);
+    let (mut frames, bytes) =
+        conversation(&[(false, vec![10, 10]), (true, vec![3])], [1, 2], false);
     frames.swap(3, 4);
     let last = frames.len();
-    let reset = Sent { flags: flag::RST | flag::ACK, payload: Vec::new(), ..frames[last - 1].clone() };
+    let reset = Sent {
+        flags: flag::RST | flag::ACK,
+        payload: Vec::new(),
+        ..frames[last - 1].clone()
+    };
     frames.push(reset);
     let told = play(&frames);
     assert_eq!(told.bytes, bytes);

@@ -61,16 +61,32 @@ impl<T> Table<T> {
     pub fn find(&mut self, key: &FlowKey, now: Timestamp) -> Option<u32> {
         let hash = hash(&self.hasher, key);
         let slots = &mut self.slots;
-        let place = *self.index.find(hash, |&place| slots[place as usize].key == *key)?;
+        let place = *self
+            .index
+            .find(hash, |&place| slots[place as usize].key == *key)?;
         slots[place as usize].seen = now;
         Some(place)
     }
 
     /// Adds a conversation that is not there yet. Where the table is full, the one that was silent
     /// longest is taken out first and handed back.
-    pub fn insert(&mut self, key: FlowKey, now: Timestamp, value: T) -> (u32, Option<(FlowKey, T)>) {
-        let evicted = if self.index.len() >= self.capacity { self.evict() } else { None };
-        let slot = Slot { key, seen: now, noted: now, value: Some(value) };
+    pub fn insert(
+        &mut self,
+        key: FlowKey,
+        now: Timestamp,
+        value: T,
+    ) -> (u32, Option<(FlowKey, T)>) {
+        let evicted = if self.index.len() >= self.capacity {
+            self.evict()
+        } else {
+            None
+        };
+        let slot = Slot {
+            key,
+            seen: now,
+            noted: now,
+            value: Some(value),
+        };
         let place = match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize] = slot;
@@ -97,9 +113,12 @@ impl<T> Table<T> {
 
     /// All conversations with their places and when they were last seen, in the order of their places.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &FlowKey, Timestamp, &mut T)> {
-        self.slots.iter_mut().enumerate().filter_map(|(place, slot)| {
-            Some((place as u32, &slot.key, slot.seen, slot.value.as_mut()?))
-        })
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(place, slot)| {
+                Some((place as u32, &slot.key, slot.seen, slot.value.as_mut()?))
+            })
     }
 
     /// Takes the conversation at `place` out.
@@ -107,8 +126,9 @@ impl<T> Table<T> {
         let slot = self.slots.get_mut(place as usize)?;
         let value = slot.value.take()?;
         let key = slot.key;
-        if let Ok(entry) =
-            self.index.find_entry(hash(&self.hasher, &key), |&candidate| candidate == place)
+        if let Ok(entry) = self
+            .index
+            .find_entry(hash(&self.hasher, &key), |&candidate| candidate == place)
         {
             entry.remove();
         }
@@ -161,7 +181,11 @@ mod tests {
     use crate::wire::Transport;
 
     fn key(n: u32) -> FlowKey {
-        FlowKey::V4 { addresses: [1, n], ports: [2, 3], transport: Transport::Tcp }
+        FlowKey::V4 {
+            addresses: [1, n],
+            ports: [2, 3],
+            transport: Transport::Tcp,
+        }
     }
 
     #[test]
@@ -182,8 +206,9 @@ mod tests {
     fn removed_places_are_used_again() {
         let mut table = Table::new(100);
         for round in 0..50u32 {
-            let places: Vec<u32> =
-                (0..10).map(|n| table.insert(key(round * 10 + n), Timestamp(0), n).0).collect();
+            let places: Vec<u32> = (0..10)
+                .map(|n| table.insert(key(round * 10 + n), Timestamp(0), n).0)
+                .collect();
             for place in places {
                 assert!(table.remove(place).is_some());
                 assert!(table.remove(place).is_none());

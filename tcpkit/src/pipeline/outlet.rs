@@ -27,12 +27,23 @@ pub struct Outlet {
 impl Outlet {
     /// An outlet to these sinks.
     pub fn new(stats: Stats, sinks: Vec<Box<dyn Sink + Send>>) -> Self {
-        let needs = sinks.iter().map(|sink| sink.needs()).fold(Needs::default(), |all, one| Needs {
-            packets: all.packets || one.packets,
-            text: all.text || one.text,
-        });
+        let needs = sinks
+            .iter()
+            .map(|sink| sink.needs())
+            .fold(Needs::default(), |all, one| Needs {
+                packets: all.packets || one.packets,
+                text: all.text || one.text,
+            });
         let (notices, told) = (Vec::new(), Vec::new());
-        Self { stats, exchanges: 0, notices, sinks, needs, failure: None, told }
+        Self {
+            stats,
+            exchanges: 0,
+            notices,
+            sinks,
+            needs,
+            failure: None,
+            told,
+        }
     }
 
     /// What the sinks want to be told.

@@ -29,7 +29,11 @@ impl Report {
             .map(|path| {
                 let file = std::sync::Mutex::new(File::create(path)?);
                 let path = path.to_owned();
-                Ok::<_, io::Error>(Arc::new(Kept { path, file, moved: AtomicBool::new(false) }))
+                Ok::<_, io::Error>(Arc::new(Kept {
+                    path,
+                    file,
+                    moved: AtomicBool::new(false),
+                }))
             })
             .transpose()?;
         Ok(Self { file })
@@ -45,11 +49,18 @@ impl Report {
 
 impl Write for Report {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(kept) = &self.file else { return io::stdout().write(bytes) };
-        let mut file =
-            kept.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(kept) = &self.file else {
+            return io::stdout().write(bytes);
+        };
+        let mut file = kept
+            .file
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if kept.moved.swap(false, Ordering::Relaxed) {
-            *file = OpenOptions::new().create(true).append(true).open(&kept.path)?;
+            *file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&kept.path)?;
         }
         file.write(bytes)
     }

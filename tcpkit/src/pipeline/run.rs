@@ -49,7 +49,10 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
     if let Some(lacking) = options.lacking() {
         bail!(lacking);
     }
-    let path = options.read.as_deref().context("no capture file: give one with -r FILE")?;
+    let path = options
+        .read
+        .as_deref()
+        .context("no capture file: give one with -r FILE")?;
     let source = FileSource::open(path)?;
     let run = Run {
         options,
@@ -97,7 +100,10 @@ struct Run<'a> {
 impl Run<'_> {
     fn rules(&self) -> Rules {
         let options = self.options;
-        Rules { threshold: options.threshold, include_blocking: options.include_blocking }
+        Rules {
+            threshold: options.threshold,
+            include_blocking: options.include_blocking,
+        }
     }
 
     /// Reads the whole file with as many workers as make sense.
@@ -179,7 +185,9 @@ impl Run<'_> {
             }
         }
         let mut outlet = worker.finish();
-        outlet.notices.extend(filter.iter().flat_map(Filter::notices).cloned());
+        outlet
+            .notices
+            .extend(filter.iter().flat_map(Filter::notices).cloned());
         Ok((outlet, source.report()))
     }
 
@@ -197,7 +205,10 @@ impl Run<'_> {
             return Ok(None);
         }
         let text = self.options.filter.join(" ");
-        let link = source.interfaces().first().map_or(LinkType::ETHERNET, |first| first.link);
+        let link = source
+            .interfaces()
+            .first()
+            .map_or(LinkType::ETHERNET, |first| first.link);
         Ok(Some(Filter::new(&text, link)?))
     }
 
@@ -220,7 +231,10 @@ impl Run<'_> {
             .interval
             .map(|every| Interval::new(every, self.rules(), self.asked.clone()));
         let raw = matches!(options.mode, Some(Mode::Raw))
-            || options.ports.iter().any(|ports| matches!(ports.protocol, Some(Mode::Raw)));
+            || options
+                .ports
+                .iter()
+                .any(|ports| matches!(ports.protocol, Some(Mode::Raw)));
         if !options.quiet || interval.is_some() {
             let report = self.report.clone();
             match options.format {
@@ -231,7 +245,11 @@ impl Run<'_> {
                 Format::Text => {
                     let sink = TextSink::new(report, self.select(), TimeZone::system())
                         .with_interval(interval);
-                    let sink = if raw && !options.quiet { sink.with_packets() } else { sink };
+                    let sink = if raw && !options.quiet {
+                        sink.with_packets()
+                    } else {
+                        sink
+                    };
                     sinks.push(Box::new(if options.quiet { sink.quiet() } else { sink }));
                 }
             }
@@ -249,7 +267,9 @@ impl Run<'_> {
         let writer = Writer::create(pcap::Settings {
             path: path.to_owned(),
             size: options.write_size,
-            files: options.write_files.and_then(|files| u32::try_from(files).ok()),
+            files: options
+                .write_files
+                .and_then(|files| u32::try_from(files).ok()),
             input: options.read.clone(),
         })?;
         let mut ahead = source.reopen();
@@ -257,7 +277,9 @@ impl Run<'_> {
             // What is wrong with the file is told when it is read.
             let _ = ahead.next_frame();
         }
-        writer.interfaces().learn(ahead.as_ref().unwrap_or(source).interfaces());
+        writer
+            .interfaces()
+            .learn(ahead.as_ref().unwrap_or(source).interfaces());
         Ok(writer)
     }
 
@@ -319,7 +341,11 @@ fn transports(options: &Options, mode: Mode) -> (bool, bool) {
 fn asked(options: &Options) -> Vec<u16> {
     let mut asked = Vec::new();
     let mut seen = vec![false; 1 << 16];
-    for port in options.ports.iter().flat_map(|ports| ports.first..=ports.last) {
+    for port in options
+        .ports
+        .iter()
+        .flat_map(|ports| ports.first..=ports.last)
+    {
         if !std::mem::replace(&mut seen[usize::from(port)], true) {
             asked.push(port);
         }

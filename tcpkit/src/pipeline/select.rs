@@ -55,7 +55,14 @@ pub struct Selected {
 impl Selector {
     /// Selects every port, as `default`.
     pub fn new(default: Kind, servers: Vec<IpNet>) -> Self {
-        Self { ports: None, kinds: Vec::new(), default, servers, tcp: true, udp: true }
+        Self {
+            ports: None,
+            kinds: Vec::new(),
+            default,
+            servers,
+            tcp: true,
+            udp: true,
+        }
     }
 
     /// Restricts the transports that are looked at.
@@ -137,7 +144,11 @@ impl Selector {
             let known = by_port.or(by_address).or(syn);
             let server = known.unwrap_or_else(|| lower(packet));
             let kind = self.kind_of(of(server))?;
-            return Some(Selected { kind, server, certain: known.is_some() });
+            return Some(Selected {
+                kind,
+                server,
+                certain: known.is_some(),
+            });
         }
         let known = by_address.or(syn);
         let server = known.unwrap_or_else(|| self.guess(packet));
@@ -150,7 +161,11 @@ impl Selector {
             }
             kind => kind,
         };
-        Some(Selected { kind, server, certain: known.is_some() })
+        Some(Selected {
+            kind,
+            server,
+            certain: known.is_some(),
+        })
     }
 
     /// Without a better sign the well-known port is the server's, then the lower one.
@@ -165,5 +180,9 @@ impl Selector {
 }
 
 fn lower(packet: &Packet<'_>) -> Server {
-    if packet.source_port < packet.destination_port { Server::Source } else { Server::Destination }
+    if packet.source_port < packet.destination_port {
+        Server::Source
+    } else {
+        Server::Destination
+    }
 }

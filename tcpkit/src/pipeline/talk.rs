@@ -40,7 +40,11 @@ enum State {
     /// The protocol is not decided.
     Undecided { tries: u8 },
     /// This protocol.
-    Speaking { protocol: &'static dyn Protocol, dissector: Box<dyn Dissector>, sense: Sense },
+    Speaking {
+        protocol: &'static dyn Protocol,
+        dissector: Box<dyn Dissector>,
+        sense: Sense,
+    },
     /// Nothing more to read.
     Silent,
 }
@@ -65,6 +69,8 @@ struct Parse {
     skip: u64,
     /// When the latest byte was seen.
     latest: Mark,
+    /// What its sender had received when it sent it.
+    received: u64,
     tail: Option<Box<Tail>>,
     /// The next message has to be found again.
     lost: bool,
@@ -96,7 +102,8 @@ struct Run<'a> {
     offset: u64,
     first: Mark,
     last: Mark,
-    received: u64,
+    /// What the sender had received when it sent the last of the bytes, and the segment before.
+    received: [u64; 2],
     datagram: bool,
     /// The dissector is called even if there are no bytes: what it asked to skip has ended.
     resumed: bool,
@@ -109,7 +116,12 @@ impl Talk {
             Kind::Raw => State::Silent,
             _ => State::Undecided { tries: 0 },
         };
-        Self { kind, state, parse: Default::default(), pairing: Pairing::default() }
+        Self {
+            kind,
+            state,
+            parse: Default::default(),
+            pairing: Pairing::default(),
+        }
     }
 
     /// The conversation was not seen from its beginning.
@@ -134,19 +146,23 @@ impl Talk {
     /// nothing was done, and the caller turns them and comes again.
     #[inline]
     pub fn bytes(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) -> bool {
-        let mark = Mark { time: chunk.time, frame: chunk.frame };
+        let mark = Mark {
+            time: chunk.time,
+            frame: chunk.frame,
+        };
         let mut run = Run {
             bytes: chunk.bytes,
             old: 0,
             offset: chunk.offset,
             first: mark,
             last: mark,
-            received: chunk.received,
+            received: [chunk.received; 2],
             datagram: false,
             resumed: false,
         };
         let parse = &mut self.parse[direction.index()];
         parse.latest = mark;
+        run.received[1] = std::mem::replace(&mut parse.received, chunk.received);
         if parse.skip > 0 {
             let skipped = parse.skip.min(run.bytes.len() as u64);
             parse.skip -= skipped;
@@ -168,15 +184,23 @@ impl Talk {
     }
 
     /// One datagram. True as for [`Talk::bytes`].
-    pub fn datagram(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) -> bool {
-        let mark = Mark { time: chunk.time, frame: chunk.frame };
+    pub fn datagram(
+        &mut self,
+        direction: Direction,
+        chunk: &Chunk<'_>,
+        lent: &mut Lent<'_>,
+    ) -> bool {
+        let mark = Mark {
+            time: chunk.time,
+            frame: chunk.frame,
+        };
         let run = Run {
             bytes: chunk.bytes,
             old: 0,
             offset: chunk.offset,
             first: mark,
             last: mark,
-            received: 0,
+            received: [0; 2],
             datagram: true,
             resumed: false,
         };
@@ -195,10 +219,19 @@ impl Talk {
     /// Bytes with what an earlier segment left in front of them.
     fn speak(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) {
         let d = direction.index();
-        let pending = self.parse[d].tail.as_ref().is_some_and(|tail| !tail.bytes.is_empty());
+        let pending = self.parse[d]
+            .tail
+            .as_ref()
+            .is_some_and(|tail| !tail.bytes.is_empty());
         if !pending {
             let consumed = self.run(direction, run, lent);
-            self.leave(direction, run.bytes.get(consumed..).unwrap_or_default(), run.last, None, lent);
+            self.leave(
+                direction,
+                run.bytes.get(consumed..).unwrap_or_default(),
+                run.last,
+                None,
+                lent,
+            );
         } else if let Some(mut tail) = self.parse[d].tail.take() {
             let old = tail.bytes.len();
             tail.bytes.extend_from_slice(run.bytes);
@@ -224,19 +257,23 @@ impl Talk {
         if !self.parse[d].blocked {
             return;
         }
-        let State::Speaking { dissector, .. } = &self.state else { return };
+        let State::Speaking { dissector, .. } = &self.state else {
+            return;
+        };
         if dissector.blocked(direction) {
             return;
         }
         self.parse[d].blocked = false;
-        let Some(tail) = self.parse[d].tail.take() else { return };
+        let Some(tail) = self.parse[d].tail.take() else {
+            return;
+        };
         let run = Run {
             bytes: &tail.bytes,
             old: tail.bytes.len(),
-            offset: cause.received.saturating_sub(tail.bytes.len() as u64),
+            offset: cause.received[0].saturating_sub(tail.bytes.len() as u64),
             first: tail.first,
             last: tail.first,
-            received: cause.offset,
+            received: [cause.offset; 2],
             datagram: false,
             resumed: false,
         };
@@ -278,7 +315,12 @@ impl Talk {
         let length = parse.tail.as_ref().map_or(0, |tail| tail.bytes.len());
         if length > limits::TAIL_BYTES {
             parse.tail = None;
-            self.broken(direction, "a message part within the size that is followed", first, lent);
+            self.broken(
+                direction,
+                "a message part within the size that is followed",
+                first,
+                lent,
+            );
         }
     }
 
@@ -290,7 +332,12 @@ impl Talk {
         let mut at = 0;
         let mut resumed = run.resumed;
         while at < run.bytes.len() || resumed {
-            let State::Speaking { protocol, dissector, sense } = &mut self.state else {
+            let State::Speaking {
+                protocol,
+                dissector,
+                sense,
+            } = &mut self.state
+            else {
                 return run.bytes.len();
             };
             let old = run.old.saturating_sub(at);
@@ -318,8 +365,11 @@ impl Talk {
             }
             resumed = false;
             lent.output.clear();
-            let Parsed { consumed, skip, verdict } =
-                dissector.parse(direction, &input, lent.output);
+            let Parsed {
+                consumed,
+                skip,
+                verdict,
+            } = dissector.parse(direction, &input, lent.output);
             sense.made |= !lent.output.messages.is_empty();
             let context = Context {
                 endpoints: &lent.endpoints,
@@ -329,7 +379,14 @@ impl Talk {
             };
             if !lent.output.messages.is_empty() {
                 let (output, outlet) = (&*lent.output, &mut *lent.outlet);
-                self.pairing.messages(&context, direction, run.received, input.bytes, output, outlet);
+                self.pairing.messages(
+                    &context,
+                    direction,
+                    run.received,
+                    input.bytes,
+                    output,
+                    outlet,
+                );
             }
             at += consumed.min(input.bytes.len());
             if skip > 0 {
@@ -363,7 +420,12 @@ impl Talk {
         mark: Mark,
         lent: &mut Lent<'_>,
     ) {
-        let State::Speaking { protocol, sense, .. } = &mut self.state else { return };
+        let State::Speaking {
+            protocol, sense, ..
+        } = &mut self.state
+        else {
+            return;
+        };
         sense.malformed = sense.malformed.saturating_add(1);
         let hopeless = !sense.made && sense.malformed >= MALFORMED;
         lent.outlet.malformed(&event::Malformed {
@@ -409,7 +471,10 @@ impl Talk {
             bytes: gap.bytes,
         });
         let d = direction.index();
-        let mark = Mark { time: gap.time, frame: gap.frame };
+        let mark = Mark {
+            time: gap.time,
+            frame: gap.frame,
+        };
         let parse = &mut self.parse[d];
         let mut missing = gap.bytes;
         if parse.skip > 0 && gap.bytes > 0 {
@@ -423,7 +488,7 @@ impl Talk {
                     offset: gap.offset + skipped,
                     first: mark,
                     last: mark,
-                    received: 0,
+                    received: [0; 2],
                     datagram: false,
                     resumed: true,
                 };
@@ -438,7 +503,12 @@ impl Talk {
         parse.lost = true;
         parse.tail = None;
         parse.blocked = false;
-        if let State::Speaking { protocol, dissector, .. } = &mut self.state {
+        if let State::Speaking {
+            protocol,
+            dissector,
+            ..
+        } = &mut self.state
+        {
             lent.output.clear();
             dissector.gap(direction, lent.output);
             let context = Context {
@@ -448,7 +518,8 @@ impl Talk {
                 wants_text: lent.output.wants_text,
             };
             let (output, outlet) = (&*lent.output, &mut *lent.outlet);
-            self.pairing.messages(&context, direction, 0, &[], output, outlet);
+            self.pairing
+                .messages(&context, direction, [0; 2], &[], output, outlet);
             self.pairing.gap(&context, direction, gap.offset, outlet);
         } else {
             self.pairing.joined();
@@ -456,15 +527,14 @@ impl Talk {
     }
 
     /// A direction has ended at `offset`, as was found out at `now`.
-    pub fn end(
-        &mut self,
-        direction: Direction,
-        offset: u64,
-        now: Timestamp,
-        lent: &mut Lent<'_>,
-    ) {
+    pub fn end(&mut self, direction: Direction, offset: u64, now: Timestamp, lent: &mut Lent<'_>) {
         let mark = self.parse[direction.index()].latest;
-        if let State::Speaking { protocol, dissector, .. } = &mut self.state {
+        if let State::Speaking {
+            protocol,
+            dissector,
+            ..
+        } = &mut self.state
+        {
             lent.output.clear();
             dissector.close(direction, offset, mark, lent.output);
             let context = Context {
@@ -474,7 +544,8 @@ impl Talk {
                 wants_text: lent.output.wants_text,
             };
             let (output, outlet) = (&*lent.output, &mut *lent.outlet);
-            self.pairing.messages(&context, direction, 0, &[], output, outlet);
+            self.pairing
+                .messages(&context, direction, [0; 2], &[], output, outlet);
         }
         if direction == Direction::ToClient {
             self.close_pairing(now, Silence::Closed, lent);
@@ -483,7 +554,9 @@ impl Talk {
 
     /// No response will come any more.
     pub fn close_pairing(&mut self, now: Timestamp, why: Silence, lent: &mut Lent<'_>) {
-        let State::Speaking { protocol, .. } = &self.state else { return };
+        let State::Speaking { protocol, .. } = &self.state else {
+            return;
+        };
         let context = Context {
             endpoints: &lent.endpoints,
             protocol: *protocol,
@@ -495,7 +568,9 @@ impl Talk {
 
     /// Reports requests that waited for longer than `timeout`.
     pub fn time_out(&mut self, now: Timestamp, timeout: std::time::Duration, lent: &mut Lent<'_>) {
-        let State::Speaking { protocol, .. } = &self.state else { return };
+        let State::Speaking { protocol, .. } = &self.state else {
+            return;
+        };
         let context = Context {
             endpoints: &lent.endpoints,
             protocol: *protocol,
@@ -506,13 +581,10 @@ impl Talk {
     }
 
     /// The capture has ended. Requests that waited for less than `threshold` are only counted.
-    pub fn stop(
-        &mut self,
-        now: Timestamp,
-        threshold: std::time::Duration,
-        lent: &mut Lent<'_>,
-    ) {
-        let State::Speaking { protocol, .. } = &self.state else { return };
+    pub fn stop(&mut self, now: Timestamp, threshold: std::time::Duration, lent: &mut Lent<'_>) {
+        let State::Speaking { protocol, .. } = &self.state else {
+            return;
+        };
         let context = Context {
             endpoints: &lent.endpoints,
             protocol: *protocol,
@@ -537,14 +609,21 @@ impl Talk {
     #[cold]
     #[inline(never)]
     fn undecided(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) -> bool {
-        let State::Undecided { tries } = self.state else { return false };
+        let State::Undecided { tries } = self.state else {
+            return false;
+        };
         let d = direction.index();
         if run.bytes.is_empty() {
             return false;
         }
-        let before = if run.datagram { None } else { self.parse[d].tail.take() };
-        let (old, first) =
-            before.as_ref().map_or((0, run.first), |tail| (tail.bytes.len(), tail.first));
+        let before = if run.datagram {
+            None
+        } else {
+            self.parse[d].tail.take()
+        };
+        let (old, first) = before
+            .as_ref()
+            .map_or((0, run.first), |tail| (tail.bytes.len(), tail.first));
         let joined: Vec<u8>;
         let bytes = match before {
             Some(tail) if !tail.bytes.is_empty() => {
@@ -558,14 +637,28 @@ impl Talk {
             Decision::Speak(protocol, Some(right))
                 if right != direction && !is_served_at(protocol, &lent.endpoints) =>
             {
-                self.parse[d].tail =
-                    (old > 0).then(|| Box::new(Tail { bytes: bytes[..old].to_vec(), first }));
+                self.parse[d].tail = (old > 0).then(|| {
+                    Box::new(Tail {
+                        bytes: bytes[..old].to_vec(),
+                        first,
+                    })
+                });
                 return true;
             }
             Decision::Speak(protocol, _) => {
                 let dissector = protocol.dissector(lent.transport);
-                self.state = State::Speaking { protocol, dissector, sense: Sense::default() };
-                let whole = Run { bytes, old, offset: run.offset - old as u64, first, ..run };
+                self.state = State::Speaking {
+                    protocol,
+                    dissector,
+                    sense: Sense::default(),
+                };
+                let whole = Run {
+                    bytes,
+                    old,
+                    offset: run.offset - old as u64,
+                    first,
+                    ..run
+                };
                 if run.datagram {
                     self.parse[d].lost = false;
                     self.run(direction, whole, lent);
@@ -580,7 +673,10 @@ impl Talk {
             }
             Decision::Opaque(what) => self.silence(what, run.last.time, lent),
             Decision::Wait if bytes.len() <= UNDECIDED_BYTES && !run.datagram => {
-                self.parse[d].tail = Some(Box::new(Tail { bytes: bytes.to_vec(), first }));
+                self.parse[d].tail = Some(Box::new(Tail {
+                    bytes: bytes.to_vec(),
+                    first,
+                }));
             }
             Decision::Wait | Decision::No => {
                 self.pairing.joined();
@@ -600,14 +696,16 @@ impl Talk {
     /// The protocol is known: what the other direction kept is shown first, since it came first.
     fn begin(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) {
         let other = direction.reverse();
-        let Some(tail) = self.parse[other.index()].tail.take() else { return };
+        let Some(tail) = self.parse[other.index()].tail.take() else {
+            return;
+        };
         let kept = Run {
             bytes: &tail.bytes,
             old: 0,
-            offset: run.received.saturating_sub(tail.bytes.len() as u64),
+            offset: run.received[0].saturating_sub(tail.bytes.len() as u64),
             first: tail.first,
             last: tail.first,
-            received: run.offset,
+            received: [run.offset; 2],
             datagram: false,
             resumed: false,
         };
@@ -640,7 +738,10 @@ fn decide(kind: Kind, transport: Transport, server: u16, bytes: &[u8]) -> Decisi
         Kind::Auto => (protocol::PROTOCOLS, protocol::by_port(transport, server)),
     };
     let mut more = false;
-    for &candidate in candidates.iter().filter(|one| one.transports().contains(&transport)) {
+    for &candidate in candidates
+        .iter()
+        .filter(|one| one.transports().contains(&transport))
+    {
         match candidate.probe(transport, bytes) {
             Probe::Request => return Decision::Speak(candidate, Some(Direction::ToServer)),
             Probe::Response => return Decision::Speak(candidate, Some(Direction::ToClient)),

@@ -104,7 +104,10 @@ impl Worker {
             .map(|shard| owns(shard).then(|| Table::new(limits::FLOWS_PER_SHARD)))
             .collect();
         let needs = outlet.needs();
-        let output = Output { wants_text: needs.text, ..Output::default() };
+        let output = Output {
+            wants_text: needs.text,
+            ..Output::default()
+        };
         let core = Core {
             counts: settings.worker == 0,
             settings,
@@ -120,7 +123,10 @@ impl Worker {
             interface: None,
             many_interfaces: false,
         };
-        Self { decoder: Decoder::new(), core }
+        Self {
+            decoder: Decoder::new(),
+            core,
+        }
     }
 
     /// Follows one frame.
@@ -223,7 +229,9 @@ impl Core {
         }
         let (key, from) = FlowKey::of(packet);
         let shard = key.shard();
-        let Some(table) = &mut self.shards[shard] else { return };
+        let Some(table) = &mut self.shards[shard] else {
+            return;
+        };
         let place = match table.find(&key, packet.time) {
             Some(place) => place,
             None => match self.open(shard, key, from, packet) {
@@ -232,11 +240,19 @@ impl Core {
             },
         };
         self.outlet.stats.account.matched += 1;
-        let Some(table) = &mut self.shards[shard] else { return };
-        let Some((_, flow)) = table.get_mut(place) else { return };
+        let Some(table) = &mut self.shards[shard] else {
+            return;
+        };
+        let Some((_, flow)) = table.get_mut(place) else {
+            return;
+        };
         if self.needs.packets {
             let direction = flow.direction(from);
-            self.outlet.packet(&PacketEvent { frame: *frame, packet: *packet, direction });
+            self.outlet.packet(&PacketEvent {
+                frame: *frame,
+                packet: *packet,
+                direction,
+            });
         }
         let endpoints = key.endpoints(flow.server);
         let transport = packet.transport;
@@ -295,7 +311,9 @@ impl Core {
         if let Some((key, mut flow)) = evicted {
             self.stats().account.evicted += 1;
             let now = self.now;
-            self.with(&key, &mut flow, |flow, lent| flow.conclude(now, Silence::Closed, lent));
+            self.with(&key, &mut flow, |flow, lent| {
+                flow.conclude(now, Silence::Closed, lent)
+            });
         }
         Some(place)
     }
@@ -314,8 +332,12 @@ impl Core {
     fn visit_stalled(&mut self) {
         let mut stalled = std::mem::take(&mut self.stalled);
         stalled.retain(|&(shard, place)| {
-            let Some(table) = &mut self.shards[usize::from(shard)] else { return false };
-            let Some((key, flow)) = table.get_mut(place) else { return false };
+            let Some(table) = &mut self.shards[usize::from(shard)] else {
+                return false;
+            };
+            let Some((key, flow)) = table.get_mut(place) else {
+                return false;
+            };
             let mut lent = Lent {
                 outlet: &mut self.outlet,
                 output: &mut self.output,
@@ -384,12 +406,20 @@ impl Core {
 
 impl Flow {
     fn direction(&self, from: Side) -> Direction {
-        if from == self.server { Direction::ToClient } else { Direction::ToServer }
+        if from == self.server {
+            Direction::ToClient
+        } else {
+            Direction::ToServer
+        }
     }
 
     /// The stream's own name for a direction: it never turns round, whoever serves.
     fn way(&self, from: Side) -> Direction {
-        if from == self.first { Direction::ToServer } else { Direction::ToClient }
+        if from == self.first {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        }
     }
 
     fn from(&self, way: Direction) -> Side {
@@ -428,7 +458,9 @@ impl Flow {
             self.replace(key, from, packet, now, lent);
             return;
         }
-        let Link::Tcp(stream) = &mut self.link else { return };
+        let Link::Tcp(stream) = &mut self.link else {
+            return;
+        };
         let pushed = stream.push(way, packet);
         if pushed.seen != Seen::New {
             lent.count(pushed.seen);
@@ -468,9 +500,15 @@ impl Flow {
     #[inline]
     fn drain(&mut self, key: &FlowKey, now: Timestamp, flush: bool, lent: &mut Lent<'_>) {
         loop {
-            let Link::Tcp(stream) = &mut self.link else { return };
+            let Link::Tcp(stream) = &mut self.link else {
+                return;
+            };
             let whole = stream.is_whole();
-            let piece = if flush { stream.flush(now) } else { stream.next(now) };
+            let piece = if flush {
+                stream.flush(now)
+            } else {
+                stream.next(now)
+            };
             // The piece borrows from the stream, which what follows leaves alone.
             let Some(piece) = piece else { return };
             match piece {
@@ -512,7 +550,9 @@ impl Flow {
         many_interfaces: bool,
         lent: &mut Lent<'_>,
     ) {
-        let Link::Udp(datagrams) = &mut self.link else { return };
+        let Link::Udp(datagrams) = &mut self.link else {
+            return;
+        };
         if many_interfaces && datagrams.is_copy(from, packet) {
             lent.count(Seen::Copy);
             return;
@@ -570,8 +610,11 @@ fn hand_on(
         }
     }
     for _ in 0..2 {
-        let direction =
-            if from == *server { Direction::ToClient } else { Direction::ToServer };
+        let direction = if from == *server {
+            Direction::ToClient
+        } else {
+            Direction::ToServer
+        };
         if !talk.bytes(direction, chunk, lent) || certain {
             return;
         }
@@ -605,7 +648,11 @@ impl Datagrams {
         });
         if !copied {
             let (interface, time) = (packet.interface, packet.time);
-            self.recent[usize::from(self.next) % 4] = Copyable { print, interface, time };
+            self.recent[usize::from(self.next) % 4] = Copyable {
+                print,
+                interface,
+                time,
+            };
             self.next = self.next.wrapping_add(1);
         }
         copied
@@ -617,8 +664,11 @@ fn fingerprint(from: Side, packet: &Packet<'_>) -> u64 {
     let head = packet.payload.get(..64).unwrap_or(packet.payload);
     let id = packet.ip_id.map_or(u32::MAX, u32::from);
     let numbers = [id, packet.payload_len, from as u32].map(u32::to_le_bytes);
-    numbers.as_flattened().iter().chain(head).fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    numbers
+        .as_flattened()
+        .iter()
+        .chain(head)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
 }
-

@@ -147,7 +147,11 @@ pub struct Input<'a> {
 impl Input<'_> {
     /// When the byte at `index` was first seen.
     pub fn mark(&self, index: usize) -> Mark {
-        if index < self.old { self.first } else { self.last }
+        if index < self.old {
+            self.first
+        } else {
+            self.last
+        }
     }
 }
 
@@ -364,7 +368,10 @@ impl Output {
         let bytes = bytes.get(..crate::limits::KEPT_BYTES).unwrap_or(bytes);
         let start = self.arena.len() as u32;
         self.arena.extend_from_slice(bytes);
-        Text::Arena { start, len: bytes.len() as u32 }
+        Text::Arena {
+            start,
+            len: bytes.len() as u32,
+        }
     }
 
     /// Forgets the messages of the last call.
@@ -376,7 +383,10 @@ impl Output {
 
 /// The protocol of this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Protocol> {
-    PROTOCOLS.iter().copied().find(|protocol| protocol.name() == name)
+    PROTOCOLS
+        .iter()
+        .copied()
+        .find(|protocol| protocol.name() == name)
 }
 
 /// The protocol whose well-known port this is.

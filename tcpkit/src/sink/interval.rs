@@ -25,7 +25,13 @@ impl Interval {
     pub fn new(every: Duration, rules: Rules, asked: Vec<u16>) -> Self {
         let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
         let stats = Stats::new(rules, &asked);
-        Self { every, next: None, rules, asked, stats }
+        Self {
+            every,
+            next: None,
+            rules,
+            asked,
+            stats,
+        }
     }
 
     /// Counts an event; at a tick that passes the end of an interval, its end and its ports. An

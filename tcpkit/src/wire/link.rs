@@ -251,7 +251,11 @@ pub(super) fn netlink(bytes: &mut Bytes<'_>) -> Result<Layer, End> {
     // Message type and subsystem, in the byte order of the machine that captured: packets are
     // messages of type 0, so the order shows.
     let subsystem = head[4].max(head[5]);
-    match (u16::from_be_bytes([cooked[14], cooked[15]]), head[4].min(head[5]), subsystem) {
+    match (
+        u16::from_be_bytes([cooked[14], cooked[15]]),
+        head[4].min(head[5]),
+        subsystem,
+    ) {
         (NETFILTER, 0, 3) => Ok(Layer::Nfqueue),
         (NETFILTER, 0, 4) => Ok(Layer::Nflog),
         _ => Err(End::Other),

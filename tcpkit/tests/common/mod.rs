@@ -28,7 +28,14 @@ pub struct Sent {
 
 /// An Ethernet frame with IPv4 and TCP, by RFC 791 and RFC 9293; checksums are left 0, as
 /// offloading leaves them in captures.
-pub fn tcp(from: ([u8; 4], u16), to: ([u8; 4], u16), seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub fn tcp(
+    from: ([u8; 4], u16),
+    to: ([u8; 4], u16),
+    seq: u32,
+    ack: u32,
+    flags: u8,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     let total = (40 + payload.len()) as u16;
     frame.extend([0x45, 0]);
@@ -81,7 +88,10 @@ impl Script {
         let virtual_bytes = u32::from(flags & (SYN | FIN) != 0);
         self.next[d] = self.next[d].wrapping_add(payload.len() as u32 + virtual_bytes);
         self.time += 1000;
-        self.frames.push(Sent { bytes, time: self.time });
+        self.frames.push(Sent {
+            bytes,
+            time: self.time,
+        });
     }
 
     /// Sends bytes in segments of at most `mss`.
@@ -117,7 +127,10 @@ pub struct Memory(pub Arc<Mutex<Vec<Found>>>);
 
 impl Sink for Memory {
     fn needs(&self) -> Needs {
-        Needs { text: true, packets: false }
+        Needs {
+            text: true,
+            packets: false,
+        }
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
@@ -168,8 +181,11 @@ impl Sink for Memory {
 
 /// Runs frames through the whole middle, taken for `kind` on `port`.
 pub fn run(frames: &[Sent], port: u16, kind: Kind) -> (Vec<Found>, Stats) {
-    let numbered: Vec<(u64, &Sent)> =
-        frames.iter().enumerate().map(|(index, frame)| (index as u64 + 1, frame)).collect();
+    let numbered: Vec<(u64, &Sent)> = frames
+        .iter()
+        .enumerate()
+        .map(|(index, frame)| (index as u64 + 1, frame))
+        .collect();
     run_numbered(&numbered, port, kind)
 }
 
@@ -185,7 +201,10 @@ pub fn run_numbered(frames: &[(u64, &Sent)], port: u16, kind: Kind) -> (Vec<Foun
         workers: 1,
     };
     let memory = Memory::default();
-    let outlet = Outlet::new(Stats::new(Rules::default(), &[]), vec![Box::new(memory.clone())]);
+    let outlet = Outlet::new(
+        Stats::new(Rules::default(), &[]),
+        vec![Box::new(memory.clone())],
+    );
     let mut worker = Worker::new(settings, outlet);
     for (number, sent) in frames {
         worker.frame(&Frame {

@@ -161,7 +161,5 @@ fn exchanges(summary: &Value, command: &str) -> u64 {
         .iter()
         .flat_map(|port| port["commands"].as_array().into_iter().flatten());
     let of_name = commands.filter(|entry| entry["command"] == command);
-    of_name
-        .filter_map(|entry| entry["requests"].as_u64())
-        .sum()
+    of_name.filter_map(|entry| entry["requests"].as_u64()).sum()
 }

@@ -59,7 +59,10 @@ pub(super) static METHODS: &[&str] = &[
 /// Whether the first word of a line is one of [`METHODS`].
 pub(super) fn is_known(line: &[u8]) -> bool {
     let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    METHODS.iter().skip(1).any(|method| method.as_bytes() == word)
+    METHODS
+        .iter()
+        .skip(1)
+        .any(|method| method.as_bytes() == word)
 }
 
 /// The longest method that is taken for one: longer words are no HTTP.

@@ -7,7 +7,7 @@
 
 use memchr::memmem;
 
-use super::request::{command, is_token, method};
+use super::request::{command, is_known, is_token, method};
 use super::{probe_request, probe_response};
 use crate::flow::Direction;
 use crate::limits::HTTP_PROBE_BYTES;
@@ -45,7 +45,9 @@ fn begins(direction: Direction, bytes: &[u8], start: usize) -> Sure {
         Direction::ToClient => probe_response(bytes),
     };
     match found {
-        Probe::Request | Probe::Response => Some(true),
+        // The rest of a method whose first letters were lost is a token too.
+        Probe::Request => Some(is_known(bytes)),
+        Probe::Response => Some(true),
         Probe::More => None,
         Probe::No => Some(false),
     }

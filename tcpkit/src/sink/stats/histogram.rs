@@ -22,7 +22,11 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: Box::new([0; BUCKETS]), sum: 0, max: 0 }
+        Self {
+            counts: Box::new([0; BUCKETS]),
+            sum: 0,
+            max: 0,
+        }
     }
 }
 
@@ -82,13 +86,24 @@ impl Histogram {
     /// Their average in nanoseconds; 0 where there is none.
     pub fn mean(&self) -> u64 {
         let count = u128::from(self.count());
-        if count == 0 { 0 } else { (self.sum / count) as u64 }
+        if count == 0 {
+            0
+        } else {
+            (self.sum / count) as u64
+        }
     }
 
     /// The latencies that the given parts (0 to 1) of all are at or under, within 0.8 %.
     pub fn quantiles<const N: usize>(&self, parts: [f64; N]) -> [u64; N] {
-        let Ok(mut summary) = Summary::<u64>::new(3) else { return [0; N] };
-        for (index, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let Ok(mut summary) = Summary::<u64>::new(3) else {
+            return [0; N];
+        };
+        for (index, &count) in self
+            .counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+        {
             // The summary resizes itself, so recording cannot fail.
             let _ = summary.record_n(middle(index).min(self.max), count);
         }
@@ -133,8 +148,11 @@ mod tests {
 
     #[test]
     fn merging_equals_counting_together() {
-        let (mut a, mut b, mut both) =
-            (Histogram::default(), Histogram::default(), Histogram::default());
+        let (mut a, mut b, mut both) = (
+            Histogram::default(),
+            Histogram::default(),
+            Histogram::default(),
+        );
         for value in 0..1000u64 {
             let histogram = if value % 3 == 0 { &mut a } else { &mut b };
             histogram.record(value * value);

@@ -111,9 +111,15 @@ impl PortStats {
 
     #[inline]
     fn command(&mut self, protocol: &'static dyn Protocol, command: u16) -> &mut CommandStats {
-        let place = self.protocols.iter().position(|seen| same(seen.protocol, protocol));
+        let place = self
+            .protocols
+            .iter()
+            .position(|seen| same(seen.protocol, protocol));
         let place = place.unwrap_or_else(|| {
-            self.protocols.push(ProtocolStats { protocol, commands: Vec::new() });
+            self.protocols.push(ProtocolStats {
+                protocol,
+                commands: Vec::new(),
+            });
             self.protocols.len() - 1
         });
         let commands = &mut self.protocols[place].commands;
@@ -127,7 +133,10 @@ impl PortStats {
     /// All latencies of the port together.
     pub fn latencies(&self) -> Histogram {
         let mut all = Histogram::default();
-        for command in self.protocols.iter().flat_map(|protocol| protocol.commands.iter().flatten())
+        for command in self
+            .protocols
+            .iter()
+            .flat_map(|protocol| protocol.commands.iter().flatten())
         {
             all.merge(&command.latencies);
         }
@@ -169,7 +178,10 @@ fn same(a: &'static dyn Protocol, b: &'static dyn Protocol) -> bool {
 /// Index of the latency bucket that a latency in nanoseconds falls into.
 #[inline]
 pub fn bucket(latency: u64) -> usize {
-    BOUNDS.iter().position(|&bound| latency <= bound).unwrap_or(BOUNDS.len())
+    BOUNDS
+        .iter()
+        .position(|&bound| latency <= bound)
+        .unwrap_or(BOUNDS.len())
 }
 
 /// How exchanges are counted.
@@ -275,7 +287,8 @@ impl Stats {
             return;
         }
         port.unanswered += 1;
-        port.command(unanswered.protocol, unanswered.command).unanswered += 1;
+        port.command(unanswered.protocol, unanswered.command)
+            .unanswered += 1;
     }
 
     /// Adds what another worker counted.

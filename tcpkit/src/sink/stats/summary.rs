@@ -30,7 +30,14 @@ pub struct Quantiles {
 impl Quantiles {
     fn of(latencies: &Histogram) -> Self {
         let [p50, p90, p99, p999] = latencies.quantiles([0.5, 0.9, 0.99, 0.999]);
-        Self { avg: latencies.mean(), p50, p90, p99, p999, max: latencies.max() }
+        Self {
+            avg: latencies.mean(),
+            p50,
+            p90,
+            p99,
+            p999,
+            max: latencies.max(),
+        }
     }
 }
 
@@ -111,8 +118,18 @@ impl Summary {
         let (given, seen) = stats.ports().split_at(asked.min(stats.ports().len()));
         let mut seen: Vec<&PortStats> = seen.iter().collect();
         seen.sort_by_key(|port| port.port);
-        let ports = given.iter().chain(seen).take(limits::PORTS.max(asked)).map(port).collect();
-        Self { kind: "summary", v: 1, ports, capture: stats.account.clone() }
+        let ports = given
+            .iter()
+            .chain(seen)
+            .take(limits::PORTS.max(asked))
+            .map(port)
+            .collect();
+        Self {
+            kind: "summary",
+            v: 1,
+            ports,
+            capture: stats.account.clone(),
+        }
     }
 
     /// Writes it as one JSON line.
@@ -141,9 +158,17 @@ fn port(stats: &PortStats) -> PortSummary {
         .protocols
         .iter()
         .flat_map(|protocol| {
-            protocol.commands.iter().enumerate().filter_map(|(index, command)| {
-                Some(command_summary(protocol.protocol, index, command.as_deref()?))
-            })
+            protocol
+                .commands
+                .iter()
+                .enumerate()
+                .filter_map(|(index, command)| {
+                    Some(command_summary(
+                        protocol.protocol,
+                        index,
+                        command.as_deref()?,
+                    ))
+                })
         })
         .collect();
     commands.sort_by_key(|command| (u64::MAX - command.requests, command.command));
@@ -193,7 +218,16 @@ impl PortSummary {
         write!(
             out,
             "port {}: {} requests, avg {} ms, p50 {} ms, p90 {} ms, p99 {} ms, p99.9 {} ms, max {} ms, slow {}, unanswered {}",
-            self.port, self.requests, Ms(q.avg), Ms(q.p50), Ms(q.p90), Ms(q.p99), Ms(q.p999), Ms(q.max), self.slow, self.unanswered,
+            self.port,
+            self.requests,
+            Ms(q.avg),
+            Ms(q.p50),
+            Ms(q.p90),
+            Ms(q.p99),
+            Ms(q.p999),
+            Ms(q.max),
+            self.slow,
+            self.unanswered,
         )
     }
 
@@ -213,7 +247,12 @@ impl PortSummary {
         out.write_all(b"\n")?;
         if self.requests > 0 {
             write!(out, "  latencies:")?;
-            for (index, count) in self.latencies.iter().enumerate().filter(|(_, count)| **count > 0) {
+            for (index, count) in self
+                .latencies
+                .iter()
+                .enumerate()
+                .filter(|(_, count)| **count > 0)
+            {
                 match BOUNDS.get(index) {
                     Some(&bound) => write!(out, " <= {} {count},", Bound(bound))?,
                     None => write!(out, " over 20 s {count},")?,
@@ -234,7 +273,12 @@ impl CommandSummary {
         write!(
             out,
             "  {:<16} {:>10}  avg {} ms, p50 {} ms, p99 {} ms, max {} ms",
-            self.command, self.requests, Ms(q.avg), Ms(q.p50), Ms(q.p99), Ms(q.max),
+            self.command,
+            self.requests,
+            Ms(q.avg),
+            Ms(q.p50),
+            Ms(q.p99),
+            Ms(q.max),
         )?;
         let others = [
             ("errors", self.errors),
