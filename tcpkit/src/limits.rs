@@ -153,5 +153,9 @@ pub const DNS_REPEAT_TIME: Duration = Duration::from_secs(5);
 /// A DNS query is remembered for so long; stub resolvers give up well before.
 pub const DNS_QUERY_TIME: Duration = Duration::from_secs(60);
 
+/// A DNS query sent again within this time is a repetition of the first; later it is a new
+/// attempt, since stub resolvers have by then given the first up (resolv.conf, `timeout:5`).
+pub const DNS_REPEAT_TIME: Duration = Duration::from_secs(5);
+
 /// Places of a segment that are looked at in full when DNS over TCP is searched for its next message.
 pub const DNS_RESYNC_TRIES: usize = 8;

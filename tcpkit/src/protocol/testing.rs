@@ -25,6 +25,7 @@ pub(super) struct Driver {
     sides: [Side; 2],
     output: Output,
     frame: u64,
+    waited: u64,
     /// What was told, each with its text.
     pub told: Vec<(Message, Vec<u8>)>,
     /// Why bytes were malformed, or the conversation opaque.
@@ -42,6 +43,7 @@ impl Driver {
                 ..Output::default()
             },
             frame: 0,
+            waited: 0,
             told: Vec::new(),
             refused: Vec::new(),
         }
@@ -50,10 +52,7 @@ impl Driver {
     /// Shows one segment or datagram.
     pub(super) fn feed(&mut self, direction: Direction, bytes: &[u8]) -> &mut Self {
         self.frame += 1;
-        let mark = Mark {
-            time: Timestamp(self.frame * 1000),
-            frame: self.frame,
-        };
+        let mark = self.now();
         let side = &mut self.sides[direction.index()];
         let skipped = side.skip.min(bytes.len() as u64);
         side.skip -= skipped;
@@ -141,6 +140,19 @@ impl Driver {
         self
     }
 
+    /// Lets milliseconds pass.
+    pub(super) fn wait(&mut self, milliseconds: u64) -> &mut Self {
+        self.waited += milliseconds * 1_000_000;
+        self
+    }
+
+    fn now(&self) -> Mark {
+        Mark {
+            time: Timestamp(self.waited + self.frame * 1000),
+            frame: self.frame,
+        }
+    }
+
     pub(super) fn ask(&mut self, bytes: &[u8]) -> &mut Self {
         self.feed(Direction::ToServer, bytes)
     }
@@ -170,10 +182,7 @@ impl Driver {
         for direction in [Direction::ToServer, Direction::ToClient] {
             let side = &self.sides[direction.index()];
             let offset = side.offset + side.tail.len() as u64;
-            let mark = Mark {
-                time: Timestamp(self.frame * 1000),
-                frame: self.frame,
-            };
+            let mark = self.now();
             self.output.clear();
             self.dissector
                 .close(direction, offset, mark, &mut self.output);

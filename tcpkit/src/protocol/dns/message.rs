@@ -72,64 +72,74 @@ pub(super) struct Question {
     pub kind: u16,
     /// The class.
     pub class: u16,
-    /// Length of the printed name in bytes, before escaping.
-    pub name_len: usize,
-    /// Where it ends in the message.
-    pub end: usize,
 }
 
-/// The first question of a message; `None` where it has none, or none that can be read.
-pub(super) fn question(message: &[u8], header: &Header) -> Option<Question> {
+/// Why there is no question to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The header says that there is none.
+    None,
+    /// The message ends in it.
+    Cut,
+    /// It breaks the grammar.
+    Broken,
+}
+
+/// The first question of a message.
+pub(super) fn question(message: &[u8], header: &Header) -> Result<Question, Unread> {
     if header.questions == 0 {
-        return None;
+        return Err(Unread::None);
     }
     let mut hash = Hash::new();
-    let mut name_len = 0;
     let at = name(message, HEADER, &mut |label| {
         hash.byte(label.len() as u8);
         label
             .iter()
             .for_each(|byte| hash.byte(byte.to_ascii_lowercase()));
-        name_len += label.len() + 1;
     })?;
-    let &[k0, k1, c0, c1] = message.get(at..)?.first_chunk::<4>()?;
+    let tail = message.get(at..).and_then(|rest| rest.first_chunk::<4>());
+    let &[k0, k1, c0, c1] = tail.ok_or(Unread::Cut)?;
     [k0, k1, c0, c1].iter().for_each(|byte| hash.byte(*byte));
-    Some(Question {
+    Ok(Question {
         hash: hash.0.max(1),
         kind: u16::from_be_bytes([k0, k1]),
         class: u16::from_be_bytes([c0, c1]),
-        name_len: name_len.max(1),
-        end: at + 4,
     })
 }
 
 /// Hands the labels of the name at `at` to `label`; returns where it ends. Pointers lead only
 /// backwards (RFC 1035, section 4.1.4), so that none can lead in a circle.
-pub(super) fn name(message: &[u8], at: usize, label: &mut dyn FnMut(&[u8])) -> Option<usize> {
+pub(super) fn name(
+    message: &[u8],
+    at: usize,
+    label: &mut dyn FnMut(&[u8]),
+) -> Result<usize, Unread> {
     let (mut at, mut floor, mut end, mut hops, mut total) = (at, at, None, 0, 0);
     loop {
-        let length = *message.get(at)?;
+        let length = *message.get(at).ok_or(Unread::Cut)?;
         match length {
-            0 => return Some(end.unwrap_or(at + 1)),
+            0 => return Ok(end.unwrap_or(at + 1)),
             1..=63 => {
-                let text = message.get(at + 1..at + 1 + usize::from(length))?;
+                let text = message.get(at + 1..at + 1 + usize::from(length));
+                let text = text.ok_or(Unread::Cut)?;
                 total += text.len() + 1;
                 if total >= NAME {
-                    return None;
+                    return Err(Unread::Broken);
                 }
                 label(text);
                 at += 1 + text.len();
             }
             0xc0.. => {
-                let target = usize::from(length & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+                let low = *message.get(at + 1).ok_or(Unread::Cut)?;
+                let target = usize::from(length & 0x3f) << 8 | usize::from(low);
                 end = end.or(Some(at + 2));
                 hops += 1;
                 if target >= floor || hops > HOPS {
-                    return None;
+                    return Err(Unread::Broken);
                 }
                 (at, floor) = (target, target);
             }
-            _ => return None,
+            _ => return Err(Unread::Broken),
         }
     }
 }
@@ -238,7 +248,7 @@ pub(super) fn rcode(message: &[u8], header: &Header) -> u16 {
 /// recursion), NetBIOS names.
 pub(super) fn unmistakable(message: &[u8]) -> Option<Header> {
     let header = plausible(message)?;
-    let question = question(message, &header)?;
+    let question = question(message, &header).ok()?;
     let known = names::kind(question.kind).is_some() && !matches!(question.kind, OPT);
     let class = matches!(question.class, 1 | 3 | 4 | 254 | 255);
     let alien = is_netbios(message) || is_llmnr(message, &header);
@@ -273,7 +283,7 @@ fn is_llmnr(message: &[u8], header: &Header) -> bool {
     const RD_RA_AA: u16 = 0x0100 | 0x0080 | 0x0400;
     let mut labels = 0;
     let read = name(message, HEADER, &mut |_| labels += 1);
-    header.opcode() == QUERY && header.flags & RD_RA_AA == 0 && read.is_some() && labels == 1
+    header.opcode() == QUERY && header.flags & RD_RA_AA == 0 && read.is_ok() && labels == 1
 }
 
 /// A small hash that is the same in every run (FNV-1a).
@@ -298,7 +308,7 @@ pub(super) fn compose(message: &[u8], put: &mut dyn FnMut(&[u8], bool)) {
     };
     let mut number = [0_u8; 11];
     let opcode = header.opcode();
-    let asked = question(message, &header);
+    let asked = question(message, &header).ok();
     if opcode != QUERY || asked.is_none() {
         let known = if opcode == QUERY {
             Some("QUERY")
@@ -325,7 +335,7 @@ pub(super) fn compose(message: &[u8], put: &mut dyn FnMut(&[u8], bool)) {
     );
     put(b" ", false);
     let mut root = true;
-    name(message, HEADER, &mut |label| {
+    let _ = name(message, HEADER, &mut |label| {
         root = false;
         put(label, true);
         put(b".", false);

@@ -6,7 +6,9 @@
 //! * A response without a question, or with one that cannot be read, gets the question of the query
 //!   of its identifier; so does a response to a query whose question could not be read.
 //! * A datagram that repeats a query which waits for its answer is one-way: the first one is the
-//!   request, as it is for who waits (and for tshark). A response that repeats an answer is one-way too.
+//!   request, as it is for who waits. After [`DNS_REPEAT_TIME`] it is another attempt with an id of its own,
+//!   and the first stays unanswered. (tshark draws the same line.) A response that repeats an
+//!   answer is one-way too.
 //! * A zone transfer's response is many messages; which is the last, its SOA records tell.
 
 use std::collections::VecDeque;
@@ -49,7 +51,10 @@ pub(super) struct Ask {
 
 #[derive(Clone, Copy, Debug)]
 struct Query {
-    id: u64,
+    /// Identifier and question.
+    key: u64,
+    /// How many attempts of the same identifier and question came before.
+    attempt: u8,
     time: Timestamp,
     answered: bool,
     transfer: Transfer,
@@ -81,33 +86,33 @@ pub(super) struct Queries {
 }
 
 impl Queries {
-    /// Takes a query. Whether it is a datagram that repeats one which waits.
-    pub(super) fn ask(&mut self, new: Ask, time: Timestamp) -> bool {
+    /// Takes a query; returns the id of its request, or `None` where it repeats a datagram that waits.
+    pub(super) fn ask(&mut self, new: Ask, time: Timestamp) -> Option<u64> {
         self.expire(time);
-        let waits = |query: &Query| {
-            query.id == new.id && !query.answered && !time.is_past(query.time, DNS_REPEAT_TIME)
+        let mut attempt = 0;
+        let waits = |query: &Query| query.key == new.id && !query.answered;
+        let index = if new.datagram {
+            self.queue.iter().position(waits)
+        } else {
+            None
         };
-        if new.datagram && self.queue.iter().any(waits) {
-            return true;
+        if let Some(before) = index.and_then(|index| self.queue.get(index).copied()) {
+            if !time.is_past(before.time, DNS_REPEAT_TIME) {
+                return None;
+            }
+            attempt = before.attempt.wrapping_add(1);
+            index.and_then(|index| self.queue.remove(index));
         }
         if self.queue.len() >= DNS_QUERIES {
             self.queue.pop_front();
         }
-        self.queue.push_back(Query {
-            id: new.id,
-            time,
-            answered: false,
-            transfer: if new.datagram {
-                Transfer::None
-            } else {
-                new.transfer
-            },
-            serial: None,
-            seen: 0,
-            wanted: 2,
-            records: 0,
-        });
-        false
+        if self.queue.capacity() == 0 {
+            // Most conversations have one query, and there are many conversations.
+            self.queue.reserve_exact(1);
+        }
+        let query = Query::new(&new, time, attempt);
+        self.queue.push_back(query);
+        Some(query.id())
     }
 
     /// Finds the query of a response.
@@ -123,7 +128,7 @@ impl Queries {
         let more = !again && query.goes_on(message, header);
         query.answered = !more;
         Answer {
-            id: query.id,
+            id: query.id(),
             again,
             more,
         }
@@ -131,9 +136,9 @@ impl Queries {
 
     /// The oldest query of this id that waits; else the latest that was answered.
     fn find(&mut self, id: u64) -> Option<&mut Query> {
-        let same = |query: &Query| query.id == id;
+        let same = |query: &Query| query.key == id;
         let alike =
-            |query: &Query| query.id as u16 == id as u16 && (is_bare(id) || is_bare(query.id));
+            |query: &Query| query.key as u16 == id as u16 && (is_bare(id) || is_bare(query.key));
         let queue = &self.queue;
         let index = queue
             .iter()
@@ -159,6 +164,28 @@ impl Queries {
 }
 
 impl Query {
+    fn new(ask: &Ask, time: Timestamp, attempt: u8) -> Self {
+        Self {
+            key: ask.id,
+            attempt,
+            time,
+            answered: false,
+            transfer: if ask.datagram {
+                Transfer::None
+            } else {
+                ask.transfer
+            },
+            serial: None,
+            seen: 0,
+            wanted: 2,
+            records: 0,
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.key ^ u64::from(self.attempt) << 56
+    }
+
     /// Whether more messages follow this one (RFC 5936, section 2.2; RFC 1995, section 4). A transfer
     /// begins and ends with the zone's SOA record; an incremental one that tells differences holds
     /// it once more, before the last additions.

@@ -4,9 +4,11 @@ use hickory_proto::op::{Message as Hickory, ResponseCode};
 use hickory_proto::rr::RecordType;
 use proptest::prelude::*;
 
+use super::message::Header;
 use super::*;
-use crate::flow::Direction::{ToClient, ToServer};
+use crate::flow::Direction::{self, ToClient, ToServer};
 use crate::protocol::testing::{Driver, Pairs, rendered};
+use crate::protocol::{Mark, Message, Text};
 
 fn udp() -> Driver {
     Driver::new(&Dns, Transport::Udp)
@@ -242,6 +244,36 @@ fn a_repeated_query_is_one_request_and_the_first() {
 }
 
 #[test]
+fn a_query_sent_again_after_its_time_is_another_attempt() {
+    let mut driver = udp();
+    let asked = query(7, "a.test", 1);
+    driver
+        .ask(&asked)
+        .wait(5_100)
+        .ask(&asked)
+        .wait(4_000)
+        .ask(&asked);
+    driver.reply(&answer(7, 0, "a.test", 1));
+    let pairs = driver.pairs();
+    assert_eq!(
+        (pairs.made.len(), pairs.unanswered, pairs.one_way),
+        (1, 1, 1)
+    );
+    assert_eq!(pairs.made[0].request.first.frame, 2);
+}
+
+#[test]
+fn a_question_cut_short_is_not_malformed() {
+    let mut driver = udp();
+    let asked = query(7, "www.example.com", 1);
+    driver
+        .ask(&asked[..20])
+        .reply(&answer(7, 0, "www.example.com", 1)[..20]);
+    assert_eq!(driver.refused, [""; 0]);
+    assert_eq!(lines(&driver.pairs()), ["QUERY => NOERROR"]);
+}
+
+#[test]
 fn the_role_is_in_the_message_not_in_the_direction() {
     let mut driver = udp();
     driver
@@ -377,7 +409,7 @@ fn compression_in_a_question_is_followed_backwards_only() {
     let read = |name: &[u8]| {
         let message = message(1, 0, [1, 0, 0, 0], &[name, &[0, 1, 0, 1]]);
         let header = Header::read(&message).unwrap();
-        message::question(&message, &header).is_some()
+        message::question(&message, &header).is_ok()
     };
     assert!(read(b"\x01a\x00"));
     assert!(!read(b"\xc0\x0c"), "to itself");
@@ -397,8 +429,8 @@ fn a_chain_of_pointers_is_followed_a_bounded_way() {
         names.extend_from_slice(&(0xc000 | target).to_be_bytes());
     }
     let message = message(1, 0, [1, 0, 0, 0], &[&names]);
-    assert!(message::name(&message, 13, &mut |_| {}).is_some());
-    assert!(message::name(&message, message.len() - 2, &mut |_| {}).is_none());
+    assert!(message::name(&message, 13, &mut |_| {}).is_ok());
+    assert!(message::name(&message, message.len() - 2, &mut |_| {}).is_err());
 }
 
 #[test]
@@ -560,6 +592,11 @@ fn a_length_without_room_for_a_header_is_malformed() {
     assert_eq!(driver.told.len(), 1);
 }
 
+#[test]
+fn a_conversation_takes_little_room() {
+    assert!(size_of::<Conversation>() <= 64);
+}
+
 // --- probes ------------------------------------------------------------------------------------
 
 #[test]
@@ -571,7 +608,7 @@ fn first_bytes_are_told() {
         let header = Header::read(&bytes).unwrap();
         let plain = header.opcode() == 0 && header.questions == 1 && header.flags & 0x40 == 0;
         let known = message::question(&bytes, &header)
-            .is_some_and(|question| names::kind(question.kind).is_some());
+            .is_ok_and(|question| names::kind(question.kind).is_some());
         if plain && known {
             let expected = if direction == ToServer {
                 Probe::Request

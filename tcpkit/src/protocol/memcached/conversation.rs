@@ -25,12 +25,12 @@ struct Unfinished {
 }
 
 /// A response that is under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Open {
     start: u64,
     first: Mark,
-    /// Of a binary packet: what ends it.
-    packet: Option<(binary::Packet, u8)>,
+    /// The binary packet whose body is under way.
+    packet: Option<Box<binary::Packet>>,
 }
 
 /// Parser state of one conversation.
@@ -252,15 +252,14 @@ impl Conversation {
 
     fn responses(&mut self, cursor: &mut Cursor<'_, '_>) -> Stop {
         loop {
-            if let Some(Open {
-                packet: Some((packet, trailer)),
-                ..
-            }) = self.open
-            {
-                if cursor.rest().len() < usize::from(trailer) {
+            if let Some(packet) = self.open.as_mut().and_then(|open| open.packet.take()) {
+                if cursor.rest().len() < usize::from(packet.trailer) {
+                    self.open
+                        .as_mut()
+                        .and_then(|open| open.packet.replace(packet));
                     return Stop::Wait;
                 }
-                cursor.at += usize::from(trailer);
+                cursor.at += usize::from(packet.trailer);
                 self.packet_end(&packet, Text::None, cursor);
             }
             let stop = match cursor.rest().first() {
@@ -292,7 +291,6 @@ impl Conversation {
             first: cursor.here(),
             packet: None,
         });
-        open.packet = Some((packet, packet.trailer));
         let total = packet.len as u64 + packet.body + u64::from(packet.trailer);
         if let Some(whole) = usize::try_from(total)
             .ok()
@@ -303,14 +301,13 @@ impl Conversation {
             return None;
         }
         cursor.at += packet.len;
-        Some(Stop::Skip(packet.body))
+        let body = packet.body;
+        open.packet = Some(Box::new(packet));
+        Some(Stop::Skip(body))
     }
 
     fn packet_end(&mut self, packet: &binary::Packet, text: Text, cursor: &mut Cursor<'_, '_>) {
         if packet.more {
-            if let Some(open) = &mut self.open {
-                open.packet = None;
-            }
             return;
         }
         let mut message = self.whole(cursor);
@@ -429,7 +426,7 @@ impl Conversation {
         let mut message = Message::new(Role::Response, open.start, end, open.first, last);
         message.flags |= Message::CUT;
         let reply = match &open.packet {
-            Some((packet, _)) => {
+            Some(packet) => {
                 message.status = packet.status;
                 (message.hits, message.misses) = (packet.hits, packet.misses);
                 packet.reply

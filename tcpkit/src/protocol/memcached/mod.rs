@@ -6,7 +6,7 @@
 //! Data blocks are stepped over by their length. Text and binary are told by each message's first byte.
 //!
 //! Follows doc/protocol.txt of memcached 1.6 and the BinaryProtocolRevamped page. How responses find
-//! their requests, quiet ones among them, is told in [`pending`]. `noreply` commands and `quit` are
+//! their requests, quiet ones among them, is told in `pending`. `noreply` commands and `quit` are
 //! one-way. What a watcher is sent after `watch` is no answer to anything: it ends the conversation
 //! as far as pairing goes.
 

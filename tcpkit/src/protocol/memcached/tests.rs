@@ -704,6 +704,11 @@ fn responses_that_fit_nothing_are_cheap() {
     assert_eq!(driver.told.len(), 260_000);
 }
 
+#[test]
+fn a_conversation_takes_little_room() {
+    assert!(size_of::<Conversation>() <= 256);
+}
+
 fn splits(file: &'static str, datagram: bool) -> impl Strategy<Value = Vec<(Direction, Vec<u8>)>> {
     let segments = recorded(file).segments;
     let total: usize = segments.iter().map(|(_, bytes)| bytes.len()).sum();

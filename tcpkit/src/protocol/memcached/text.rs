@@ -53,7 +53,7 @@ pub(super) fn request(bytes: &[u8], seen: usize) -> Step<Head> {
             TOO_LONG
         };
     };
-    if line.len > limit(bytes) {
+    if line.len > LINE && line.len > limit(bytes) {
         return TOO_LONG;
     }
     let mut params = words(line.content);

@@ -1,0 +1,358 @@
+//! One conversation: cuts messages out of it and tells what each is.
+//!
+//! Reads datagrams, or the bytes of a TCP direction. A message over TCP is waited for as a whole, since what
+//! says more about it (an extended response code, the SOA records of a transfer) may stand anywhere in
+//! it; its header and question are remembered from the first, so that it is told even if its end is lost.
+
+use super::message::{self, Header, Question};
+use super::queries::{Ask, Queries, Transfer};
+use super::{Framed, PREFIX, framed, length, names, queries};
+use crate::flow::Direction;
+use crate::limits::{DNS_RESYNC_TRIES, KEPT_BYTES};
+use crate::protocol::{
+    Dissector, Input, Mark, Message, Output, Parsed, Resync, Role, Text, Verdict,
+};
+
+/// A message whose end is not there yet.
+#[derive(Clone, Copy, Debug)]
+struct Partial {
+    /// What it will be told as, as far as it is known.
+    told: Option<Told>,
+    start: u64,
+    end: u64,
+    first: Mark,
+}
+
+/// What pairing needs of a message.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    header: Header,
+    question: Option<Question>,
+    /// It has a question that breaks the grammar, and is not just cut short.
+    bad: bool,
+}
+
+impl Told {
+    fn read(message: &[u8]) -> Option<Self> {
+        let header = Header::read(message)?;
+        let question = message::question(message, &header);
+        let bad = question == Err(message::Unread::Broken);
+        Some(Self {
+            header,
+            question: question.ok(),
+            bad,
+        })
+    }
+
+    fn id(&self) -> u64 {
+        queries::id(
+            self.header.id,
+            self.question.map_or(0, |question| question.hash),
+        )
+    }
+
+    fn command(&self) -> u16 {
+        match (self.header.opcode(), self.question) {
+            (message::QUERY, Some(question)) => names::label(names::kind(question.kind)),
+            (message::QUERY, None) => 0,
+            (opcode, _) => names::label(names::opcode(opcode)),
+        }
+    }
+
+    fn ask(&self, datagram: bool) -> Ask {
+        let transfer = match self.question {
+            Some(Question { kind: 252, .. }) => Transfer::Full,
+            Some(Question { kind: 251, .. }) => Transfer::Incremental,
+            _ => Transfer::None,
+        };
+        Ask {
+            id: self.id(),
+            transfer,
+            datagram,
+        }
+    }
+}
+
+/// State of one direction over TCP.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side {
+    partial: Option<Partial>,
+    /// Where the next message begins, after a loss inside one.
+    boundary: Option<u64>,
+    /// When the last byte was seen, and where it ends.
+    last: (Mark, u64),
+}
+
+/// Parser state of one conversation.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    queries: Queries,
+    /// Of TCP; most DNS conversations are a datagram each way.
+    sides: Option<Box<[Side; 2]>>,
+}
+
+impl Dissector for Conversation {
+    fn parse(&mut self, direction: Direction, input: &Input<'_>, out: &mut Output) -> Parsed {
+        if input.datagram {
+            return self.datagram(input, out);
+        }
+        let mut at = 0;
+        loop {
+            let rest = input.bytes.get(at..).unwrap_or_default();
+            let message = match framed(rest) {
+                Framed::Whole(message) => message,
+                Framed::Part(message) => {
+                    self.note(direction, input, at, message);
+                    return Parsed {
+                        consumed: at,
+                        ..Parsed::default()
+                    };
+                }
+                Framed::Broken => {
+                    let verdict = Verdict::Malformed("a length that holds no header");
+                    return Parsed {
+                        consumed: at,
+                        skip: 0,
+                        verdict,
+                    };
+                }
+            };
+            let end = at + PREFIX + message.len();
+            self.tell(
+                message,
+                Place {
+                    input,
+                    from: at,
+                    text: at + PREFIX,
+                    to: end,
+                },
+                out,
+            );
+            at = end;
+            self.side(direction).partial = None;
+        }
+    }
+
+    fn resync(&mut self, direction: Direction, input: &Input<'_>) -> Resync {
+        let side = self.side(direction);
+        side.partial = None;
+        match side
+            .boundary
+            .take()
+            .and_then(|boundary| boundary.checked_sub(input.offset))
+        {
+            Some(ahead) if ahead <= input.bytes.len() as u64 => Resync::Found(ahead as usize),
+            Some(ahead) => {
+                side.boundary = Some(input.offset + ahead);
+                Resync::Nowhere { keep: 0 }
+            }
+            None => search(input),
+        }
+    }
+
+    fn gap(&mut self, direction: Direction, out: &mut Output) {
+        let side = self.side(direction);
+        let (last, end) = side.last;
+        let Some(partial) = side.partial.take() else {
+            return;
+        };
+        side.boundary = Some(partial.end);
+        self.cut(&partial, end, last, out);
+    }
+
+    fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output) {
+        if self.sides.is_none() {
+            return;
+        }
+        if let Some(partial) = self.side(direction).partial.take() {
+            self.cut(&partial, offset, last, out);
+        }
+    }
+}
+
+/// Where a message stands in its input.
+struct Place<'a, 'b> {
+    input: &'a Input<'b>,
+    from: usize,
+    text: usize,
+    to: usize,
+}
+
+impl Place<'_, '_> {
+    fn message(&self, role: Role) -> Message {
+        let input = self.input;
+        let (start, end) = (
+            input.offset + self.from as u64,
+            input.offset + self.to as u64,
+        );
+        let last = input.mark(self.to.saturating_sub(1));
+        Message::new(role, start, end, input.mark(self.from), last)
+    }
+}
+
+impl Conversation {
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        let [server, client] = &mut **self.sides.get_or_insert_default();
+        match direction {
+            Direction::ToServer => server,
+            Direction::ToClient => client,
+        }
+    }
+
+    fn datagram(&mut self, input: &Input<'_>, out: &mut Output) -> Parsed {
+        let consumed = input.bytes.len();
+        let place = Place {
+            input,
+            from: 0,
+            text: 0,
+            to: consumed,
+        };
+        let verdict = match self.tell(input.bytes, place, out) {
+            Some(told) if told.bad => Verdict::Malformed("a question that cannot be read"),
+            Some(_) => Verdict::Continue,
+            None => Verdict::Malformed("shorter than a header"),
+        };
+        Parsed {
+            consumed,
+            skip: 0,
+            verdict,
+        }
+    }
+
+    fn tell(&mut self, bytes: &[u8], place: Place<'_, '_>, out: &mut Output) -> Option<Told> {
+        let told = Told::read(bytes)?;
+        let message = if told.header.is_response() {
+            self.response(&told, bytes, &place)
+        } else {
+            self.request(&told, bytes, &place)
+        };
+        out.messages.push(message);
+        Some(told)
+    }
+
+    fn request(&mut self, told: &Told, bytes: &[u8], place: &Place<'_, '_>) -> Message {
+        let mut message = place.message(Role::Request);
+        message.command = told.command();
+        let len = bytes.len().min(KEPT_BYTES) as u32;
+        message.text = Text::Input {
+            start: place.text as u32,
+            len,
+        };
+        message::compose(bytes, &mut |piece, _| {
+            message.text_len += piece.len() as u32
+        });
+        let ask = told.ask(place.input.datagram);
+        let unacknowledged = told.header.opcode() == message::DSO && told.header.id == 0;
+        if !unacknowledged {
+            message.id = self.queries.ask(ask, message.first.time);
+        }
+        if message.id.is_none() {
+            message.role = Role::OneWay;
+        }
+        message
+    }
+
+    fn response(&mut self, told: &Told, bytes: &[u8], place: &Place<'_, '_>) -> Message {
+        let mut message = place.message(Role::Response);
+        let answer = self.queries.answer(told.id(), bytes, &told.header);
+        message.id = Some(answer.id);
+        message.status = message::rcode(bytes, &told.header);
+        if !matches!(message.status, names::NOERROR | names::NXDOMAIN) {
+            message.flags |= Message::ERROR;
+        }
+        if answer.more {
+            message.flags |= Message::MORE;
+        }
+        if answer.again {
+            (message.role, message.id) = (Role::OneWay, None);
+        }
+        message
+    }
+
+    /// Remembers what is known of a message whose end is still to come.
+    fn note(&mut self, direction: Direction, input: &Input<'_>, at: usize, bytes: &[u8]) {
+        let side = self.side(direction);
+        let rest = input.bytes.get(at..).unwrap_or_default();
+        side.last = (input.last, input.offset + input.bytes.len() as u64);
+        side.partial = length(rest).map(|len| {
+            let start = input.offset + at as u64;
+            let told = Told::read(bytes);
+            Partial {
+                told,
+                start,
+                end: start + (PREFIX + len) as u64,
+                first: input.mark(at),
+            }
+        });
+    }
+
+    /// Tells a message that will not end, if its question is known.
+    fn cut(&mut self, partial: &Partial, end: u64, last: Mark, out: &mut Output) {
+        let Partial {
+            told: Some(told),
+            start,
+            first,
+            ..
+        } = *partial
+        else {
+            return;
+        };
+        if told.question.is_none() {
+            return;
+        }
+        let role = if told.header.is_response() {
+            Role::Response
+        } else {
+            Role::Request
+        };
+        let mut message = Message::new(role, start, end.max(start), first, last.max(first));
+        message.flags |= Message::CUT;
+        message.id = Some(told.id());
+        if role == Role::Request {
+            message.command = told.command();
+            message.id = self.queries.ask(told.ask(false), first.time);
+        } else {
+            message.id = Some(self.queries.answer(told.id(), &[], &told.header).id);
+            message.status = told.header.flags & 15;
+            if !matches!(message.status, names::NOERROR | names::NXDOMAIN) {
+                message.flags |= Message::ERROR;
+            }
+        }
+        out.messages.push(message);
+    }
+}
+
+/// Finds the next message over TCP: at the start of a segment one whose header and question fit,
+/// elsewhere one that is right to its end.
+fn search(input: &Input<'_>) -> Resync {
+    let mut tries = 0;
+    for at in 0..input.bytes.len() {
+        let rest = input.bytes.get(at..).unwrap_or_default();
+        let (message, whole) = match framed(rest) {
+            Framed::Whole(message) => (message, true),
+            Framed::Part(message) if message.len() >= message::HEADER => (message, false),
+            Framed::Part(_) => return Resync::Nowhere { keep: rest.len() },
+            Framed::Broken => continue,
+        };
+        if message::plausible(message).is_none() {
+            continue;
+        }
+        tries += 1;
+        if tries > DNS_RESYNC_TRIES {
+            break;
+        }
+        let begins = at == 0 && input.old == 0;
+        if whole && message::unmistakable(message).is_some() {
+            return Resync::Found(at);
+        }
+        if !whole {
+            let told = Told::read(message).is_some_and(|told| told.question.is_some());
+            return match (begins, told) {
+                (true, true) => Resync::Found(at),
+                (_, true) => Resync::Nowhere { keep: rest.len() },
+                _ => continue,
+            };
+        }
+    }
+    Resync::Nowhere { keep: 0 }
+}
