@@ -115,6 +115,7 @@ pub const INTERFACES: usize = 65_536;
 
 /// Bytes of an interface's name; Linux allows 15, Windows needs some 50.
 pub const INTERFACE_NAME: usize = 256;
+
 /// A head of an HTTP message, or a line between its chunks, that is longer than this is no HTTP: servers
 /// take 8 to 64 KiB.
 pub const HTTP_HEAD_BYTES: u64 = 256 << 10;
@@ -145,10 +146,6 @@ pub const MEMCACHED_UDP: usize = 64;
 /// Latest DNS queries of a conversation that are remembered, to tell a repeated query and to find
 /// the query of a response without a question. A resolver's socket has a handful under way.
 pub const DNS_QUERIES: usize = 128;
-
-/// A DNS query that repeats one which waits within this time is a retransmission; later its asker
-/// has given the first one up (RES_TIMEOUT of resolv.conf(5)).
-pub const DNS_REPEAT_TIME: Duration = Duration::from_secs(5);
 
 /// A DNS query is remembered for so long; stub resolvers give up well before.
 pub const DNS_QUERY_TIME: Duration = Duration::from_secs(60);

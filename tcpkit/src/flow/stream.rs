@@ -460,10 +460,9 @@ impl Conversation {
                 .waiting
                 .as_ref()
                 .is_none_or(|waiting| waiting.is_empty())
+            && let Some(gap) = self.missing_before_fin(now)
         {
-            if let Some(gap) = self.missing_before_fin(now) {
-                return Some(Piece::Gap(gap));
-            }
+            return Some(Piece::Gap(gap));
         }
         let waiting = self.waiting.as_deref_mut()?;
         if waiting.is_empty() {

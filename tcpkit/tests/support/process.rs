@@ -25,6 +25,7 @@ pub fn watched(command: &mut Command, output: &Path, limit: Duration) -> Usage {
         .stdout(file.try_clone().unwrap())
         .stderr(file);
     let begin = Instant::now();
+    #[expect(clippy::zombie_processes, reason = "wait4 in `ended` waits for it")]
     let mut child = command.spawn().unwrap();
     loop {
         if let Some((status, resident)) = ended(child.id()) {

@@ -86,11 +86,7 @@ impl Histogram {
     /// Their average in nanoseconds; 0 where there is none.
     pub fn mean(&self) -> u64 {
         let count = u128::from(self.count());
-        if count == 0 {
-            0
-        } else {
-            (self.sum / count) as u64
-        }
+        self.sum.checked_div(count).unwrap_or(0) as u64
     }
 
     /// The latencies that the given parts (0 to 1) of all are at or under, within 0.8 %.
