@@ -36,7 +36,7 @@ pub struct Span {
 #[derive(Clone, Debug)]
 pub struct Exchange<'a> {
     /// Who asked whom.
-    pub endpoints: Endpoints,
+    pub endpoints: &'a Endpoints,
     /// In which protocol.
     pub protocol: &'static dyn Protocol,
     /// Index into [`Protocol::commands`].

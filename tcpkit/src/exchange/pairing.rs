@@ -372,7 +372,7 @@ impl Pairing {
             return;
         }
         report.exchange(&Exchange {
-            endpoints: *context.endpoints,
+            endpoints: context.endpoints,
             protocol: context.protocol,
             command: pending.command,
             text: self.text(pending),
@@ -502,7 +502,7 @@ impl Pairing {
             self.open = Some(Box::new(open));
         } else {
             report.exchange(&Exchange {
-                endpoints: *context.endpoints,
+                endpoints: context.endpoints,
                 protocol: context.protocol,
                 command: pending.command,
                 text: self.text(&pending),
@@ -655,7 +655,7 @@ impl Pairing {
         } = &*open;
         let (latency, early) = (open.latency, open.early);
         report.exchange(&Exchange {
-            endpoints: *context.endpoints,
+            endpoints: context.endpoints,
             protocol: context.protocol,
             command: pending.command,
             text,

@@ -1,5 +1,7 @@
 //! A small protocol and exchanges of it, made by hand: what the tests of the sinks print.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
 use crate::exchange::{Confidence, Exchange, Silence, Span, Unanswered};
 use crate::flow::Direction;
 use crate::flow::Endpoints;
@@ -76,11 +78,13 @@ fn mark(before: u64, frame: u64) -> Mark {
 }
 
 pub fn endpoints() -> Endpoints {
-    Endpoints {
-        client: ([172, 20, 64, 106], 53499).into(),
-        server: ([192, 168, 1, 2], 6379).into(),
-    }
+    ENDPOINTS
 }
+
+static ENDPOINTS: Endpoints = Endpoints {
+    client: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(172, 20, 64, 106), 53499)),
+    server: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 6379)),
+};
 
 /// cli.md's example: the response began at [`STAMP`], 11.234567 ms after the request.
 pub fn exchange() -> Exchange<'static> {
@@ -94,7 +98,7 @@ pub fn exchange() -> Exchange<'static> {
         frame: 7,
     };
     Exchange {
-        endpoints: endpoints(),
+        endpoints: &ENDPOINTS,
         protocol: &Sample,
         command: 2,
         text: b"set foo bar",

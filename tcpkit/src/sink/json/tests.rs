@@ -137,7 +137,9 @@ fn long_text_is_cut_and_the_rest_counted() {
 /// Objects of every shape that there is.
 fn shapes() -> Vec<Value> {
     let mut six = sample::exchange();
-    six.endpoints.client = "[2001:db8::1]:1".parse().unwrap();
+    let mut ends = sample::endpoints();
+    ends.client = "[2001:db8::1]:1".parse().unwrap();
+    six.endpoints = &ends;
     six.confidence = Confidence::Resynced;
     six.status_text = b"ERR \xff";
     let mut objects: Vec<_> = [sample::exchange(), ambiguous(), six]

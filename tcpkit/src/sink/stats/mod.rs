@@ -172,7 +172,10 @@ impl PortStats {
 }
 
 fn same(a: &'static dyn Protocol, b: &'static dyn Protocol) -> bool {
-    std::ptr::addr_eq(a, b) || a.name() == b.name()
+    // The same name is nearly always the same string; addresses of protocols say nothing, since
+    // types without data may share one.
+    let (a, b) = (a.name(), b.name());
+    std::ptr::eq(a, b) || a == b
 }
 
 /// Index of the latency bucket that a latency in nanoseconds falls into.

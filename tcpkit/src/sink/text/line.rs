@@ -10,7 +10,7 @@ use crate::source::Timestamp;
 
 /// Appends the line of `exchange`, whose response began at `stamp`.
 pub fn exchange(out: &mut Vec<u8>, clock: &mut Clock, exchange: &Exchange<'_>, stamp: Timestamp) {
-    push_start(out, clock, stamp, &exchange.endpoints);
+    push_start(out, clock, stamp, exchange.endpoints);
     push_millis(out, exchange.latency.unwrap_or(0));
     out.extend_from_slice(b" ms | ");
     push_text(out, exchange.protocol, exchange.text, exchange.text_len);

@@ -42,8 +42,11 @@ fn an_unanswered_request_is_a_line_too() {
 #[test]
 fn ipv6_has_brackets() {
     let mut exchange = sample::exchange();
-    exchange.endpoints.client = "[2001:db8::1]:53499".parse().unwrap();
-    exchange.endpoints.server = "[::1]:6379".parse().unwrap();
+    let ends = crate::flow::Endpoints {
+        client: "[2001:db8::1]:53499".parse().unwrap(),
+        server: "[::1]:6379".parse().unwrap(),
+    };
+    exchange.endpoints = &ends;
     assert!(
         all(&[Event::Exchange(&exchange)]).contains(" [2001:db8::1]:53499 => [::1]:6379 | 11.234 ")
     );

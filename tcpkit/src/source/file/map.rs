@@ -18,6 +18,9 @@ use super::truncation::Watch;
 /// How far ahead of the walk cache lines are asked for, in bytes: some thirty small frames.
 const AHEAD: usize = 4096;
 
+/// How many bytes of the map are populated at a time.
+const POPULATE: usize = 2 << 20;
+
 /// A file's bytes, as many as there were when it was mapped.
 #[derive(Debug)]
 struct Map {
@@ -38,6 +41,23 @@ impl Map {
         let bytes = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
         let watch = Watch::new(bytes.as_ptr() as usize, bytes.len())?;
         Some(Self { watch, bytes })
+    }
+
+    /// Has the kernel map the next pages behind `at` at once, which costs less than a fault for every
+    /// few of them; returns where to ask again.
+    #[cold]
+    fn populate(&self, at: usize) -> usize {
+        let len = self.bytes.len();
+        let from = at.next_multiple_of(POPULATE).min(len);
+        let until = (from + POPULATE).min(len);
+        #[cfg(target_os = "linux")]
+        if until > from {
+            // Before Linux 5.14 there is no such advice: pages are mapped as they are touched.
+            let _ = self
+                .bytes
+                .advise_range(memmap2::Advice::PopulateRead, from, until - from);
+        }
+        from.max(at + 1)
     }
 }
 
@@ -74,6 +94,8 @@ pub(super) struct Mapped {
     shared: Arc<Shared>,
     map: Arc<Map>,
     at: usize,
+    /// The pages before this place were asked for.
+    populated: usize,
 }
 
 impl Mapped {
@@ -90,7 +112,12 @@ impl Mapped {
             progress: Arc::new(Progress::new(len)),
             shrunk: AtomicU64::new(u64::MAX),
         });
-        Ok(Self { shared, map, at: 0 })
+        Ok(Self {
+            shared,
+            map,
+            at: 0,
+            populated: 0,
+        })
     }
 
     /// The same file from its first byte.
@@ -100,6 +127,7 @@ impl Mapped {
             shared: Arc::clone(&self.shared),
             map,
             at: 0,
+            populated: 0,
         }
     }
 
@@ -147,7 +175,10 @@ impl Cursor for Mapped {
             return &[];
         };
         self.at = to;
-        prefetch(bytes.as_ptr_range().end);
+        if to >= self.populated {
+            self.populated = self.map.populate(to);
+        }
+        prefetch(bytes);
         bytes
     }
 
@@ -203,20 +234,23 @@ impl Cursor for Mapped {
     }
 }
 
-/// Asks for the cache lines a good way behind `place`, where the walk will be in a moment.
+/// Asks for the cache lines a good way behind `frame`, as many as it has: frames of one recording are
+/// much alike, so each line is asked for once, before the walk and the parsers come to it.
 #[inline(always)]
-fn prefetch(place: *const u8) {
+fn prefetch(frame: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let there = place.wrapping_add(AHEAD).cast::<i8>();
+        let range = frame.as_ptr_range();
+        let mut there = range.start.wrapping_add(AHEAD).cast::<i8>();
+        let end = range.end.wrapping_add(AHEAD + 64).cast::<i8>();
         // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot
-        // fault, whatever the address. Measured (`walk_speed`): 13 ns a frame with it, 30 without.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(there);
-            _mm_prefetch::<_MM_HINT_T0>(there.wrapping_add(64));
+        // fault, whatever the address. Measured: 13 ns a frame with it, 30 without.
+        while there < end {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(there) };
+            there = there.wrapping_add(64);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
+    let _ = frame;
 }
