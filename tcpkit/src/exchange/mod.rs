@@ -1,6 +1,6 @@
 //! Pairs every request with its own response.
 //!
-//! Reads [`Message`]s of both directions in an order in which they can have happened, makes
+//! Reads [`Message`](crate::protocol::Message)s of both directions in an order in which they can have happened, makes
 //! [`Exchange`]s with the times of both and a [`Confidence`].
 
 pub mod pairing;

@@ -1,6 +1,6 @@
 //! Both directions of a TCP conversation, in an order in which they can have happened.
 //!
-//! Reads [`Segment`]s in the order of capture, makes [`Piece`]s: bytes in order with a note of
+//! Reads TCP segments in the order of capture, makes [`Piece`]s: bytes in order with a note of
 //! what their sender had received, gaps where bytes were never seen, ends (RFC 9293).
 //!
 //! Two rules decide:

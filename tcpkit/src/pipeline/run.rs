@@ -163,27 +163,24 @@ impl Run<'_> {
         let count = self.options.count.unwrap_or(u64::MAX);
         let duration = self.options.duration.unwrap_or(Duration::MAX);
         let mut until_look = LOOK_EVERY;
-        while let Some(frame) = source.next_frame()? {
+        source.each_frame(|frame| {
             if let Some(filter) = &mut filter
-                && !filter.matches(&frame)
+                && !filter.matches(frame)
             {
-                worker.pass(&frame);
+                worker.pass(frame);
             } else {
-                worker.frame(&frame);
+                worker.frame(frame);
             }
             until_look -= 1;
             if until_look == 0 {
                 until_look = LOOK_EVERY;
                 if self.look(&mut worker) {
-                    break;
+                    return false;
                 }
             }
-            if worker.outlet().exchanges >= count
-                || (duration != Duration::MAX && worker.elapsed() >= duration)
-            {
-                break;
-            }
-        }
+            worker.outlet().exchanges < count
+                && (duration == Duration::MAX || worker.elapsed() < duration)
+        })?;
         let mut outlet = worker.finish();
         outlet
             .notices

@@ -103,6 +103,26 @@ impl FileSource {
         })
     }
 
+    /// Hands every frame to `take`, until it answers false or the file ends. What [`Source::next_frame`]
+    /// does, with the kind of file asked for once instead of for every frame.
+    ///
+    /// # Errors
+    /// As [`Source::next_frame`].
+    #[inline]
+    pub fn each_frame(
+        &mut self,
+        mut take: impl FnMut(&Frame<'_>) -> bool,
+    ) -> Result<(), SourceError> {
+        each!(&mut self.walk, walk => {
+            while let Some(frame) = walk.next_frame()? {
+                if !take(&frame) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// How far reading has come, shared by every reader of the file; `None` where the length
     /// is not known, as on a pipe.
     pub fn progress(&self) -> Option<Arc<Progress>> {
