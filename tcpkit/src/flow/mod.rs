@@ -7,7 +7,7 @@ pub mod stream;
 pub mod table;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use crate::wire::{Addresses, Packet, Transport};
 
@@ -182,7 +182,24 @@ impl FlowKey {
     }
 
     /// Client and server, where `server` says which side that is.
+    #[inline(always)]
     pub fn endpoints(&self, server: Side) -> Endpoints {
+        if let Self::V4 {
+            addresses, ports, ..
+        } = self
+        {
+            let end = |i: usize| SocketAddr::V4(SocketAddrV4::new(addresses[i].into(), ports[i]));
+            return match server {
+                Side::A => Endpoints {
+                    client: end(1),
+                    server: end(0),
+                },
+                Side::B => Endpoints {
+                    client: end(0),
+                    server: end(1),
+                },
+            };
+        }
         Endpoints {
             client: self.endpoint(server.other()),
             server: self.endpoint(server),

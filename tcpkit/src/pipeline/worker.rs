@@ -254,13 +254,12 @@ impl Core {
                 direction,
             });
         }
-        let endpoints = key.endpoints(flow.server);
-        let transport = packet.transport;
+        // Made in its place: copied, it would wait for its own parts to be written.
         let mut lent = Lent {
             outlet: &mut self.outlet,
             output: &mut self.output,
-            endpoints,
-            transport,
+            endpoints: key.endpoints(flow.server),
+            transport: packet.transport,
         };
         match packet.transport {
             Transport::Tcp => {

@@ -11,7 +11,7 @@ const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const TCP: usize = 20;
 
-#[inline]
+#[inline(always)]
 pub(super) fn decode<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     if frame.link != LinkType::ETHERNET {
         return None;

@@ -142,8 +142,9 @@ impl<C: Cursor> Pcap<C> {
         })
     }
 
-    /// The next record's frame.
-    #[inline]
+    /// The next record's frame. Inlined, since handing it over through memory costs as much as
+    /// finding it.
+    #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
         let header = self.shape.header;
         if self.account.over || !self.cursor.ensure(header)? {
