@@ -244,9 +244,9 @@ fn prefetch(frame: &[u8]) {
         let range = frame.as_ptr_range();
         let mut there = range.start.wrapping_add(AHEAD).cast::<i8>();
         let end = range.end.wrapping_add(AHEAD + 64).cast::<i8>();
-        // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot
-        // fault, whatever the address. Measured: 13 ns a frame with it, 30 without.
         while there < end {
+            // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot
+            // fault, whatever the address. Measured: 13 ns a frame with it, 30 without.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(there) };
             there = there.wrapping_add(64);
         }
