@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Debug)]
 pub struct Report {
     file: Option<Arc<Kept>>,
+    /// Standard output is taken by something else.
+    aside: bool,
 }
 
 #[derive(Debug)]
@@ -20,11 +22,12 @@ struct Kept {
 }
 
 impl Report {
-    /// A report to this file, which is emptied, or to standard output.
+    /// A report to this file, which is emptied, or to standard output; `aside` says that saved frames
+    /// go there, and the report to standard error.
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub fn new(path: Option<&Path>) -> io::Result<Self> {
+    pub fn new(path: Option<&Path>, aside: bool) -> io::Result<Self> {
         let file = path
             .map(|path| {
                 let file = std::sync::Mutex::new(File::create(path)?);
@@ -36,7 +39,7 @@ impl Report {
                 }))
             })
             .transpose()?;
-        Ok(Self { file })
+        Ok(Self { file, aside })
     }
 
     /// The file was moved away: the next write makes a new one of its name.
@@ -50,7 +53,10 @@ impl Report {
 impl Write for Report {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(kept) = &self.file else {
-            return io::stdout().write(bytes);
+            return match self.aside {
+                true => io::stderr().write(bytes),
+                false => io::stdout().write(bytes),
+            };
         };
         let mut file = kept
             .file
@@ -66,7 +72,7 @@ impl Write for Report {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.file.is_none() {
+        if self.file.is_none() && !self.aside {
             return io::stdout().flush();
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! One run over a capture file, from options to summary.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,12 +59,18 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
         signals,
         selector: Arc::new(selector(options)),
         asked: asked(options),
-        report: Report::new(options.output.as_deref()).map_err(|error| {
-            let path = options.output.as_deref().unwrap_or(path).display();
-            anyhow!("--output {path}: {error}")
-        })?,
+        report: Report::new(options.output.as_deref(), saves_to_stdout(options)).map_err(
+            |error| {
+                let path = options.output.as_deref().unwrap_or(path).display();
+                anyhow!("--output {path}: {error}")
+            },
+        )?,
     };
-    let bar = ProgressBar::start(&source);
+    // A bar and lines on the same terminal would tear each other.
+    let bar = match options.quiet || options.output.is_some() || !io::stdout().is_terminal() {
+        true => ProgressBar::start(&source),
+        false => None,
+    };
     let ran = run.read(source);
     drop(bar);
     let (mut outlet, report) = ran?;
@@ -79,6 +85,11 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
         bail!("{}: nothing could be read", path.display());
     }
     Ok(())
+}
+
+/// Whether standard output holds saved frames, so that nothing else may be written to it.
+fn saves_to_stdout(options: &Options) -> bool {
+    options.write.as_deref() == Some(Path::new("-"))
 }
 
 /// Sentences for the user go to standard error. Nobody may read them: that is no failure.

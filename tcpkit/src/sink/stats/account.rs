@@ -53,8 +53,6 @@ pub struct Account {
     pub in_flight: u64,
     /// Requests that were forgotten since too many waited.
     pub overflowed: u64,
-    /// Conversations that another address pair repeats (network address translation).
-    pub translated: u64,
 }
 
 impl Account {
@@ -85,7 +83,6 @@ impl Account {
             malformed,
             in_flight,
             overflowed,
-            translated,
         } = other;
         self.frames += frames;
         self.captured_bytes += captured_bytes;
@@ -111,6 +108,5 @@ impl Account {
         self.malformed += malformed;
         self.in_flight += in_flight;
         self.overflowed += overflowed;
-        self.translated += translated;
     }
 }

@@ -322,7 +322,6 @@ fn write_account(account: &Account, out: &mut dyn Write) -> io::Result<()> {
                 ("joined in the middle", account.joined),
                 ("opaque", account.opaque),
                 ("of no known protocol", account.unrecognised),
-                ("repeated under other addresses", account.translated),
                 ("forgotten to make room", account.evicted),
             ],
         ),
