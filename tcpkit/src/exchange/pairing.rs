@@ -305,11 +305,11 @@ impl Pairing {
             .pending
             .back()
             .is_none_or(|last| received > last.received);
-        let quiet = message.first.time.is_past(self.heard, limits::QUIET_TIME);
-        self.heard = message.last.time;
+        let heard = std::mem::replace(&mut self.heard, message.last.time);
         if !new_batch {
             return;
         }
+        let quiet = message.first.time.is_past(heard, limits::QUIET_TIME);
         let overlaps = self
             .pending
             .iter()
@@ -418,8 +418,8 @@ impl Pairing {
         if more {
             front.replies = front.replies.saturating_sub(1).max(1);
         }
-        let pending = *front;
-        if pending.flags & Message::MORE != 0 {
+        if front.flags & Message::MORE != 0 {
+            let pending = *front;
             if !more {
                 self.remove(place);
             }
@@ -473,7 +473,7 @@ impl Pairing {
         output: &Output,
         report: &mut impl Report,
     ) {
-        let Some(&pending) = self.pending.get(place) else {
+        let Some(pending) = self.pending.get(place) else {
             return;
         };
         let early = pending.flags & OPEN != 0 || message.first.time < pending.last.time;
@@ -488,9 +488,9 @@ impl Pairing {
             report.late(context.endpoints, context.protocol);
         } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {
             let open = OpenResponse {
-                pending,
+                pending: *pending,
                 ended: message.phase == Phase::Whole && !more,
-                text: self.text(&pending).to_vec(),
+                text: self.text(pending).to_vec(),
                 status_text: bytes_of(message.text, input, output).to_vec(),
                 head: message.clone(),
                 wait,
@@ -505,7 +505,7 @@ impl Pairing {
                 endpoints: context.endpoints,
                 protocol: context.protocol,
                 command: pending.command,
-                text: self.text(&pending),
+                text: self.text(pending),
                 text_len: pending.text_len,
                 request: pending.span(),
                 response: Some(span(message)),
