@@ -36,6 +36,21 @@ pub struct Lent<'a> {
     pub transport: Transport,
 }
 
+impl Lent<'_> {
+    /// What pairing needs of a conversation in `protocol`: its circumstances, the messages found, and
+    /// where its finds go.
+    #[inline]
+    fn split(&mut self, protocol: &'static dyn Protocol) -> (Context<'_>, &Output, &mut Outlet) {
+        let context = Context {
+            endpoints: &self.endpoints,
+            protocol,
+            transport: self.transport,
+            wants_text: self.output.wants_text,
+        };
+        (context, self.output, self.outlet)
+    }
+}
+
 enum State {
     /// The protocol is not decided.
     Undecided { tries: u8 },
@@ -371,14 +386,8 @@ impl Talk {
                 verdict,
             } = dissector.parse(direction, &input, lent.output);
             sense.made |= !lent.output.messages.is_empty();
-            let context = Context {
-                endpoints: &lent.endpoints,
-                protocol: *protocol,
-                transport: lent.transport,
-                wants_text: lent.output.wants_text,
-            };
-            if !lent.output.messages.is_empty() {
-                let (output, outlet) = (&*lent.output, &mut *lent.outlet);
+            let (context, output, outlet) = lent.split(*protocol);
+            if !output.messages.is_empty() {
                 self.pairing.messages(
                     &context,
                     direction,
@@ -438,13 +447,8 @@ impl Talk {
         });
         if lent.transport == Transport::Tcp {
             self.parse[direction.index()].lost = true;
-            let context = Context {
-                endpoints: &lent.endpoints,
-                protocol: *protocol,
-                transport: lent.transport,
-                wants_text: lent.output.wants_text,
-            };
-            self.pairing.gap(&context, direction, 0, lent.outlet);
+            let (context, _, outlet) = lent.split(*protocol);
+            self.pairing.gap(&context, direction, 0, outlet);
         }
         if hopeless {
             lent.outlet.stats.account.unrecognised += 1;
@@ -511,13 +515,7 @@ impl Talk {
         {
             lent.output.clear();
             dissector.gap(direction, lent.output);
-            let context = Context {
-                endpoints: &lent.endpoints,
-                protocol: *protocol,
-                transport: lent.transport,
-                wants_text: lent.output.wants_text,
-            };
-            let (output, outlet) = (&*lent.output, &mut *lent.outlet);
+            let (context, output, outlet) = lent.split(*protocol);
             self.pairing
                 .messages(&context, direction, [0; 2], &[], output, outlet);
             self.pairing.gap(&context, direction, gap.offset, outlet);
@@ -537,13 +535,7 @@ impl Talk {
         {
             lent.output.clear();
             dissector.close(direction, offset, mark, lent.output);
-            let context = Context {
-                endpoints: &lent.endpoints,
-                protocol: *protocol,
-                transport: lent.transport,
-                wants_text: lent.output.wants_text,
-            };
-            let (output, outlet) = (&*lent.output, &mut *lent.outlet);
+            let (context, output, outlet) = lent.split(*protocol);
             self.pairing
                 .messages(&context, direction, [0; 2], &[], output, outlet);
         }
@@ -557,13 +549,8 @@ impl Talk {
         let State::Speaking { protocol, .. } = &self.state else {
             return;
         };
-        let context = Context {
-            endpoints: &lent.endpoints,
-            protocol: *protocol,
-            transport: lent.transport,
-            wants_text: lent.output.wants_text,
-        };
-        self.pairing.close(&context, now, why, lent.outlet);
+        let (context, _, outlet) = lent.split(*protocol);
+        self.pairing.close(&context, now, why, outlet);
     }
 
     /// Reports requests that waited for longer than `timeout`.
@@ -571,13 +558,8 @@ impl Talk {
         let State::Speaking { protocol, .. } = &self.state else {
             return;
         };
-        let context = Context {
-            endpoints: &lent.endpoints,
-            protocol: *protocol,
-            transport: lent.transport,
-            wants_text: lent.output.wants_text,
-        };
-        self.pairing.time_out(&context, now, timeout, lent.outlet);
+        let (context, _, outlet) = lent.split(*protocol);
+        self.pairing.time_out(&context, now, timeout, outlet);
     }
 
     /// The capture has ended. Requests that waited for less than `threshold` are only counted.
@@ -585,13 +567,8 @@ impl Talk {
         let State::Speaking { protocol, .. } = &self.state else {
             return;
         };
-        let context = Context {
-            endpoints: &lent.endpoints,
-            protocol: *protocol,
-            transport: lent.transport,
-            wants_text: lent.output.wants_text,
-        };
-        let young = self.pairing.stop(&context, now, threshold, lent.outlet);
+        let (context, _, outlet) = lent.split(*protocol);
+        let young = self.pairing.stop(&context, now, threshold, outlet);
         lent.outlet.stats.account.in_flight += young;
     }
 
