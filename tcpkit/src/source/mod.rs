@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod filter;
+pub mod live;
 
 use std::fmt;
 use std::time::Duration;

@@ -1,0 +1,92 @@
+//! What live engines have in common: what they are asked to capture, and how they hand it on.
+//!
+//! An engine reads frames from the network, hands them on as [`Frame`]s in the order of their
+//! times. It keeps only what an [`Interest`] names, and counts what it could not deliver.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Frame, Interface, SourceError};
+
+/// What a live run wants to see. An engine may deliver more; it is selected again behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Interest {
+    /// Names of the interfaces; empty for every one that is up, ones that appear later included.
+    pub interfaces: Vec<String>,
+    /// Server ports, each once.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Only conversations with these servers; empty for all.
+    pub servers: Vec<IpNet>,
+    /// Whether TCP is wanted.
+    pub tcp: bool,
+    /// Whether UDP is wanted.
+    pub udp: bool,
+    /// Whether TCP segments are wanted that carry nothing and change nothing: no payload, none of SYN, FIN
+    /// and RST, a window that is open.
+    pub empty_segments: bool,
+    /// Bytes kept of each frame; `None` for all of them.
+    pub snaplen: Option<u32>,
+    /// Size of all kernel buffers together in bytes; `None` for the engine's own choice.
+    pub buffer: Option<u64>,
+    /// A filter in libpcap's language; empty for none.
+    pub filter: String,
+}
+
+/// What an engine did since its start. Each number only grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames that passed the hooks, where the engine can tell; 0 where it cannot.
+    pub seen: u64,
+    /// Frames of the [`Interest`].
+    pub matched: u64,
+    /// Frames handed on.
+    pub delivered: u64,
+    /// Frames of the interest that were lost, by cause, in an order that does not change.
+    pub lost: Vec<(&'static str, u64)>,
+    /// Delivered frames of which less was kept than the snap length asks for.
+    pub cut: u64,
+    /// Frames that the engine could not parse and left out.
+    pub unparsed: u64,
+}
+
+impl Counters {
+    /// Frames lost for any cause.
+    pub fn lost(&self) -> u64 {
+        self.lost.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// A live capture engine. Dropped, it leaves nothing attached.
+pub trait Engine: Send {
+    /// What captures, and how, for notices and the summary: `TC (TCX) on eth0, eth1`.
+    fn describe(&self) -> String;
+
+    /// The interfaces known so far; [`Frame::interface`] is an index into it. Grows.
+    fn interfaces(&self) -> &[Interface];
+
+    /// Hands on the frames that are there, in the order of their times, and returns; where there are none,
+    /// waits for at most `wait`. The call ends early when `each` returns false; what was not
+    /// handed on then comes with the next call.
+    ///
+    /// Times are of one clock that never steps; [`Engine::drift`] tells what to add to one before it is printed.
+    ///
+    /// # Errors
+    /// When capture cannot go on: the last interface is gone, the kernel refuses.
+    fn deliver(
+        &mut self,
+        wait: Duration,
+        each: &mut dyn FnMut(&Frame<'_>) -> bool,
+    ) -> Result<(), SourceError>;
+
+    /// Nanoseconds by which the wall clock has moved against the clock of the frames since the start, sampled
+    /// at most once a second.
+    fn drift(&mut self) -> i64;
+
+    /// What was captured and lost since the start.
+    fn counters(&mut self) -> Counters;
+
+    /// Sentences for the user that came up since the last call: an interface that appeared or went.
+    fn take_notices(&mut self) -> Vec<String>;
+}
