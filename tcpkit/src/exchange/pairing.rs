@@ -17,8 +17,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Confidence, Exchange, OneWay, Report, Silence, Span, Unanswered};
-use crate::flow::{Direction, Endpoints};
+use super::{Confidence, Exchange, OneWay, Report, Service, Silence, Span, Tally, Unanswered};
+use crate::flow::{Direction, Parties};
 use crate::limits;
 use crate::protocol::{Mark, Message, Output, Phase, Protocol, Role, Text};
 use crate::source::Timestamp;
@@ -28,9 +28,11 @@ use crate::wire::Transport;
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Client and server.
-    pub endpoints: &'a Endpoints,
+    pub parties: Parties<'a>,
     /// The protocol that they speak.
     pub protocol: &'static dyn Protocol,
+    /// Where they are counted.
+    pub service: Service,
     /// What carries it.
     pub transport: Transport,
     /// Whether a sink prints requests.
@@ -70,10 +72,65 @@ struct OpenResponse {
     text: Vec<u8>,
     status_text: Vec<u8>,
     head: Message,
-    wait: u64,
-    confidence: Confidence,
+    times: Times,
+}
+
+/// What was found out when a response met its request; fields as [`Exchange`] has them.
+#[derive(Clone, Copy, Debug)]
+struct Times {
     latency: u64,
+    wait: u64,
     early: bool,
+    confidence: Confidence,
+}
+
+impl Times {
+    #[inline]
+    fn tally(&self, pending: &Pending, response: &Message) -> Tally {
+        Tally {
+            latency: self.latency,
+            request_bytes: pending.size,
+            response_bytes: response.end.saturating_sub(response.start),
+            hits: response.hits,
+            misses: response.misses,
+            command: pending.command,
+            error: response.has(Message::ERROR),
+            blocking: pending.flags & Message::BLOCKING != 0,
+            resynced: self.confidence != Confidence::Exact,
+        }
+    }
+
+    #[inline(never)]
+    fn tell(
+        &self,
+        context: &Context<'_>,
+        pending: &Pending,
+        response: &Message,
+        text: &[u8],
+        status_text: &[u8],
+        report: &mut impl Report,
+    ) {
+        report.exchange(&Exchange {
+            endpoints: &context.parties.endpoints(),
+            protocol: context.protocol,
+            command: pending.command,
+            text,
+            text_len: pending.text_len,
+            request: pending.span(),
+            response: Some(span(response)),
+            latency: Some(self.latency),
+            wait: self.wait,
+            status: response.status,
+            status_text,
+            hits: response.hits,
+            misses: response.misses,
+            error: response.has(Message::ERROR),
+            blocking: pending.flags & Message::BLOCKING != 0,
+            early: self.early,
+            cut: (response.flags | pending.flags) & Message::CUT != 0,
+            confidence: self.confidence,
+        });
+    }
 }
 
 /// A stream offset that may be unset, in eight bytes: conversations are many.
@@ -202,13 +259,14 @@ impl Pairing {
             }
         }
         if message.phase != Phase::End {
-            report.one_way(&OneWay {
-                endpoints: *context.endpoints,
+            let message = OneWay {
+                endpoints: context.parties.endpoints(),
                 direction,
                 protocol: context.protocol,
                 command: message.command,
                 span: span(message),
-            });
+            };
+            report.one_way(context.service, &message);
         }
     }
 
@@ -371,8 +429,12 @@ impl Pairing {
         if pending.flags & (REPORTED | Message::QUIET) != 0 {
             return;
         }
+        report.ambiguous(context.service);
+        if !report.wants_exchanges() {
+            return;
+        }
         report.exchange(&Exchange {
-            endpoints: context.endpoints,
+            endpoints: &context.parties.endpoints(),
             protocol: context.protocol,
             command: pending.command,
             text: self.text(pending),
@@ -408,7 +470,7 @@ impl Pairing {
             return;
         }
         let Some((place, confidence)) = self.request_of(context, message, report) else {
-            report.orphan(context.endpoints, context.protocol);
+            report.orphan(context.service);
             return;
         };
         let Some(front) = self.pending.get_mut(place) else {
@@ -484,8 +546,14 @@ impl Pairing {
         };
         let behind = self.last_response.min(message.first.time);
         let wait = behind.since(pending.last.time).min(latency);
+        let times = Times {
+            latency,
+            wait,
+            early,
+            confidence,
+        };
         if pending.flags & REPORTED != 0 {
-            report.late(context.endpoints, context.protocol);
+            report.late(context.service);
         } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {
             let open = OpenResponse {
                 pending: *pending,
@@ -493,34 +561,17 @@ impl Pairing {
                 text: self.text(pending).to_vec(),
                 status_text: bytes_of(message.text, input, output).to_vec(),
                 head: message.clone(),
-                wait,
-                confidence,
-                latency,
-                early,
+                times,
             };
             self.end_open_response(context, report);
             self.open = Some(Box::new(open));
         } else {
-            report.exchange(&Exchange {
-                endpoints: context.endpoints,
-                protocol: context.protocol,
-                command: pending.command,
-                text: self.text(pending),
-                text_len: pending.text_len,
-                request: pending.span(),
-                response: Some(span(message)),
-                latency: Some(latency),
-                wait,
-                status: message.status,
-                status_text: bytes_of(message.text, input, output),
-                hits: message.hits,
-                misses: message.misses,
-                error: message.has(Message::ERROR),
-                blocking: pending.flags & Message::BLOCKING != 0,
-                early,
-                cut: message.has(Message::CUT) || pending.flags & Message::CUT != 0,
-                confidence,
-            });
+            report.answered(context.service, &times.tally(pending, message));
+            if report.wants_exchanges() {
+                let text = self.text(pending);
+                let status_text = bytes_of(message.text, input, output);
+                times.tell(context, pending, message, text, status_text, report);
+            }
         }
         if !more {
             self.remove(place);
@@ -615,7 +666,7 @@ impl Pairing {
         while at < place {
             match self.pending.get(at) {
                 Some(pending) if pending.flags & Message::QUIET != 0 => {
-                    report.one_way(&pending.silent(context));
+                    report.one_way(context.service, &pending.silent(context));
                     self.remove(at);
                     place -= 1;
                 }
@@ -644,36 +695,18 @@ impl Pairing {
     /// Reports the response that is under way as far as it was seen.
     fn end_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
         let Some(open) = self.open.take() else { return };
-        let OpenResponse {
-            pending,
-            text,
-            status_text,
-            head,
-            wait,
-            confidence,
-            ..
-        } = &*open;
-        let (latency, early) = (open.latency, open.early);
-        report.exchange(&Exchange {
-            endpoints: context.endpoints,
-            protocol: context.protocol,
-            command: pending.command,
-            text,
-            text_len: pending.text_len,
-            request: pending.span(),
-            response: Some(span(head)),
-            latency: Some(latency),
-            wait: *wait,
-            status: head.status,
-            status_text,
-            hits: head.hits,
-            misses: head.misses,
-            error: head.has(Message::ERROR),
-            blocking: pending.flags & Message::BLOCKING != 0,
-            early,
-            cut: head.has(Message::CUT) || pending.flags & Message::CUT != 0,
-            confidence: *confidence,
-        });
+        let (times, pending, head) = (open.times, &open.pending, &open.head);
+        report.answered(context.service, &times.tally(pending, head));
+        if report.wants_exchanges() {
+            times.tell(
+                context,
+                pending,
+                head,
+                &open.text,
+                &open.status_text,
+                report,
+            );
+        }
     }
 
     /// Bytes of one direction were never seen, outside of what the dissector steps over. `offset` is
@@ -728,7 +761,7 @@ impl Pairing {
                 continue;
             }
             if pending.flags & Message::QUIET != 0 {
-                report.one_way(&pending.silent(context));
+                report.one_way(context.service, &pending.silent(context));
             } else if unclear || pending.flags & BARRIER != 0 {
                 self.ambiguous(context, &pending, report);
             } else {
@@ -778,7 +811,7 @@ impl Pairing {
                 self.unanswered(context, &before, now, Silence::Timeout, report);
             }
             if before.flags & Message::QUIET != 0 {
-                report.one_way(&before.silent(context));
+                report.one_way(context.service, &before.silent(context));
             }
             if context.transport == Transport::Udp || before.flags & HAS_ID != 0 {
                 self.remove(place);
@@ -799,8 +832,8 @@ impl Pairing {
         if pending.flags & (REPORTED | Message::QUIET) != 0 {
             return;
         }
-        report.unanswered(&Unanswered {
-            endpoints: *context.endpoints,
+        let unanswered = Unanswered {
+            endpoints: context.parties.endpoints(),
             protocol: context.protocol,
             command: pending.command,
             text: self.text(pending),
@@ -809,12 +842,13 @@ impl Pairing {
             time: now,
             blocking: pending.flags & Message::BLOCKING != 0,
             why,
-        });
+        };
+        report.unanswered(context.service, &unanswered);
     }
 
     fn drop_oldest(&mut self, context: &Context<'_>, report: &mut impl Report) {
         self.remove(0);
-        report.overflow(context.endpoints, context.protocol);
+        report.overflow(context.service);
         if self
             .pending
             .iter()
@@ -901,7 +935,7 @@ impl Pending {
     /// The one-way message that a quiet request turned out to be.
     fn silent(&self, context: &Context<'_>) -> OneWay {
         OneWay {
-            endpoints: *context.endpoints,
+            endpoints: context.parties.endpoints(),
             direction: Direction::ToServer,
             protocol: context.protocol,
             command: self.command,

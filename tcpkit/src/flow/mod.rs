@@ -50,6 +50,22 @@ impl fmt::Display for Endpoints {
     }
 }
 
+/// Client and server of a conversation, spelled out only where somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Parties<'a> {
+    /// The conversation.
+    pub key: &'a FlowKey,
+    /// Which of its endpoints serves.
+    pub server: Side,
+}
+
+impl Parties<'_> {
+    /// Spelled out.
+    pub fn endpoints(self) -> Endpoints {
+        self.key.endpoints(self.server)
+    }
+}
+
 /// A conversation's identity: both endpoints in an order that does not depend on who sent.
 ///
 /// IPv4 is kept compact, since a comparison of it stands in the path of every frame.
