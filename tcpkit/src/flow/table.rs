@@ -182,8 +182,7 @@ mod tests {
 
     fn key(n: u32) -> FlowKey {
         FlowKey::V4 {
-            addresses: [1, n],
-            ports: [2, 3],
+            ends: [1, u64::from(n)],
             transport: Transport::Tcp,
         }
     }

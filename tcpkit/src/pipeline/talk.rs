@@ -3,6 +3,8 @@
 //! Reads the pieces of a conversation's streams, or its datagrams; drives the dissector and the
 //! pairing. A message that lies whole in a segment is parsed where it is; a partial one is kept.
 
+use std::ops::ControlFlow;
+
 use super::conversation::Conversation;
 use super::outlet::Outlet;
 use super::select::Kind;
@@ -57,6 +59,13 @@ impl<'a> Lent<'a> {
             },
             transport: key.transport(),
         }
+    }
+
+    /// The scratch space, emptied.
+    #[inline]
+    fn clean_output(&mut self) -> &mut Output {
+        self.output.clear();
+        self.output
     }
 
     fn server_port(&self) -> u16 {
@@ -125,6 +134,20 @@ struct Parse {
     lost: bool,
     /// Its tail waits for the other direction.
     blocked: bool,
+}
+
+impl Parse {
+    fn has_tail(&self) -> bool {
+        self.tail
+            .as_ref()
+            .is_some_and(|tail| !tail.bytes.is_empty())
+    }
+
+    /// Whether the next bytes are shown to the dissector just as they come.
+    #[inline]
+    fn is_straight(&self) -> bool {
+        self.skip == 0 && !self.lost && !self.has_tail()
+    }
 }
 
 /// What is said in one conversation.
@@ -202,20 +225,41 @@ impl Talk {
         let parse = &mut self.parse[direction.index()];
         parse.latest = mark;
         let before = std::mem::replace(&mut parse.received, chunk.received);
+        let received = [chunk.received, before];
         let mut run = Run {
             bytes: chunk.bytes,
             old: 0,
             offset: chunk.offset,
             first: mark,
             last: mark,
-            received: [chunk.received, before],
+            received,
             datagram: false,
             resumed: false,
         };
-        if parse.skip == 0
-            && let State::Speaking { .. } = self.state
+        if parse.is_straight()
+            && let State::Speaking {
+                spoken,
+                dissector,
+                sense,
+            } = &mut self.state
         {
-            self.speak(direction, &run, lent);
+            let input = Input {
+                bytes: chunk.bytes,
+                offset: chunk.offset,
+                old: 0,
+                first: mark,
+                last: mark,
+                datagram: false,
+            };
+            let parsed = dissector.parse(direction, &input, lent.clean_output());
+            sense.made |= !lent.output.messages.is_empty();
+            let (context, output, outlet) = lent.split(*spoken);
+            self.pairing
+                .messages(&context, direction, received, chunk.bytes, output, outlet);
+            if parsed.is_all_of(&input) && !self.parse[1 - direction.index()].blocked {
+                return false;
+            }
+            self.speak_after(direction, &run, parsed, lent);
             return false;
         }
         if parse.skip > 0 {
@@ -262,7 +306,7 @@ impl Talk {
         match self.state {
             State::Speaking { .. } => {
                 self.parse[direction.index()].lost = false;
-                self.run(direction, &run, lent);
+                self.run(direction, &run, (0, run.resumed), lent);
                 self.parse[direction.index()].skip = 0;
                 false
             }
@@ -272,22 +316,34 @@ impl Talk {
     }
 
     /// Bytes with what an earlier segment left in front of them.
-    #[inline]
+    #[inline(never)]
     fn speak(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) {
-        let d = direction.index();
-        let pending = |tail: &Box<Tail>| !tail.bytes.is_empty();
-        if self.parse[d].tail.as_ref().is_some_and(pending) {
+        if self.parse[direction.index()].has_tail() {
             self.speak_on(direction, run, lent);
         } else {
-            let consumed = self.run(direction, run, lent);
-            if consumed < run.bytes.len() {
-                let left = run.bytes.get(consumed..).unwrap_or_default();
-                self.leave(direction, left, run.last, lent);
-            }
+            let consumed = self.run(direction, run, (0, run.resumed), lent);
+            let left = run.bytes.get(consumed..).unwrap_or_default();
+            self.leave(direction, left, run.last, lent);
         }
-        if self.parse[1 - d].blocked {
-            self.unblock(direction.reverse(), run, lent);
-        }
+        self.unblock(direction.reverse(), run, lent);
+    }
+
+    /// Goes on with bytes that the dissector was shown once, and did not take whole.
+    #[inline(never)]
+    fn speak_after(
+        &mut self,
+        direction: Direction,
+        run: &Run<'_>,
+        parsed: Parsed,
+        lent: &mut Lent<'_>,
+    ) {
+        let consumed = match self.settle(direction, run, 0, parsed, lent) {
+            ControlFlow::Continue(next) => self.run(direction, run, next, lent),
+            ControlFlow::Break(consumed) => consumed,
+        };
+        let left = run.bytes.get(consumed..).unwrap_or_default();
+        self.leave(direction, left, run.last, lent);
+        self.unblock(direction.reverse(), run, lent);
     }
 
     /// An earlier segment left something.
@@ -305,7 +361,7 @@ impl Talk {
             first: tail.first,
             ..*run
         };
-        let consumed = self.run(direction, &whole, lent);
+        let consumed = self.run(direction, &whole, (0, run.resumed), lent);
         if consumed >= old {
             tail.first = run.last;
         }
@@ -313,10 +369,12 @@ impl Talk {
         self.leave_in(direction, tail, lent);
     }
 
-    /// Shows bytes again that waited for the other direction.
-    #[cold]
+    /// Shows bytes again that waited for the other direction, if there are such.
     fn unblock(&mut self, direction: Direction, cause: &Run<'_>, lent: &mut Lent<'_>) {
         let d = direction.index();
+        if !self.parse[d].blocked {
+            return;
+        }
         let State::Speaking { dissector, .. } = &self.state else {
             return;
         };
@@ -337,7 +395,7 @@ impl Talk {
             datagram: false,
             resumed: false,
         };
-        let consumed = self.run(direction, &run, lent);
+        let consumed = self.run(direction, &run, (0, run.resumed), lent);
         let left = tail.bytes.get(consumed..).unwrap_or_default();
         self.leave(direction, left, tail.first, lent);
     }
@@ -380,13 +438,15 @@ impl Talk {
         parse.blocked = dissector.blocked(direction);
     }
 
-    /// Shows a run of bytes to the dissector until it makes no more of it; returns how many are
-    /// done with.
-    #[inline]
-    fn run(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) -> usize {
-        let d = direction.index();
-        let mut at = 0;
-        let mut resumed = run.resumed;
+    /// Shows a run of bytes from `at` on to the dissector until it makes no more of it; returns how many
+    /// are done with.
+    fn run(
+        &mut self,
+        direction: Direction,
+        run: &Run<'_>,
+        (mut at, mut resumed): (usize, bool),
+        lent: &mut Lent<'_>,
+    ) -> usize {
         while at < run.bytes.len() || resumed {
             let State::Speaking {
                 spoken,
@@ -405,7 +465,7 @@ impl Talk {
                 last: run.last,
                 datagram: run.datagram,
             };
-            let parse = &mut self.parse[d];
+            let parse = &mut self.parse[direction.index()];
             if parse.lost {
                 match dissector.resync(direction, &input) {
                     Resync::Found(0) => parse.lost = false,
@@ -419,46 +479,55 @@ impl Talk {
                     }
                 }
             }
-            resumed = false;
-            lent.output.clear();
-            let Parsed {
-                consumed,
-                skip,
-                verdict,
-            } = dissector.parse(direction, &input, lent.output);
+            let parsed = dissector.parse(direction, &input, lent.clean_output());
             sense.made |= !lent.output.messages.is_empty();
             let (context, output, outlet) = lent.split(*spoken);
-            if !output.messages.is_empty() {
-                self.pairing.messages(
-                    &context,
-                    direction,
-                    run.received,
-                    input.bytes,
-                    output,
-                    outlet,
-                );
-            }
-            at += consumed.min(input.bytes.len());
-            if skip > 0 {
-                let here = skip.min((run.bytes.len() - at) as u64);
-                at += here as usize;
-                parse.skip = skip - here;
-                resumed = parse.skip == 0;
-            }
-            match verdict {
-                Verdict::Continue if consumed == 0 && skip == 0 => return at,
-                Verdict::Continue => {}
-                Verdict::Malformed(reason) => {
-                    self.broken(direction, reason, run.last, lent);
-                    return run.bytes.len();
-                }
-                Verdict::Opaque(what) => {
-                    self.silence(what, run.last.time, lent);
-                    return run.bytes.len();
-                }
+            self.pairing.messages(
+                &context,
+                direction,
+                run.received,
+                input.bytes,
+                output,
+                outlet,
+            );
+            match self.settle(direction, run, at, parsed, lent) {
+                ControlFlow::Continue(next) => (at, resumed) = next,
+                ControlFlow::Break(consumed) => return consumed,
             }
         }
         at
+    }
+
+    /// Does what the dissector said of the bytes from `at` on: goes on from another place, where bytes that
+    /// it asked to skip may have ended, or breaks off with so many bytes done with.
+    fn settle(
+        &mut self,
+        direction: Direction,
+        run: &Run<'_>,
+        at: usize,
+        parsed: Parsed,
+        lent: &mut Lent<'_>,
+    ) -> ControlFlow<usize, (usize, bool)> {
+        let Parsed {
+            consumed,
+            skip,
+            verdict,
+        } = parsed;
+        let mut at = at + consumed.min(run.bytes.len() - at);
+        let mut resumed = false;
+        if skip > 0 {
+            let here = skip.min((run.bytes.len() - at) as u64);
+            at += here as usize;
+            self.parse[direction.index()].skip = skip - here;
+            resumed = skip == here;
+        }
+        match verdict {
+            Verdict::Continue if consumed == 0 && skip == 0 => return ControlFlow::Break(at),
+            Verdict::Continue => return ControlFlow::Continue((at, resumed)),
+            Verdict::Malformed(reason) => self.broken(direction, reason, run.last, lent),
+            Verdict::Opaque(what) => self.silence(what, run.last.time, lent),
+        }
+        ControlFlow::Break(run.bytes.len())
     }
 
     /// The bytes at hand broke the grammar.
@@ -534,7 +603,7 @@ impl Talk {
                     datagram: false,
                     resumed: true,
                 };
-                self.run(direction, &run, lent);
+                self.run(direction, &run, (0, run.resumed), lent);
             }
             if missing == 0 {
                 return;
@@ -549,8 +618,7 @@ impl Talk {
             spoken, dissector, ..
         } = &mut self.state
         {
-            lent.output.clear();
-            dissector.gap(direction, lent.output);
+            dissector.gap(direction, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
                 .messages(&context, direction, [0; 2], &[], output, outlet);
@@ -567,8 +635,7 @@ impl Talk {
             spoken, dissector, ..
         } = &mut self.state
         {
-            lent.output.clear();
-            dissector.close(direction, offset, mark, lent.output);
+            dissector.close(direction, offset, mark, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
                 .messages(&context, direction, [0; 2], &[], output, outlet);
@@ -673,11 +740,11 @@ impl Talk {
                 };
                 if run.datagram {
                     self.parse[d].lost = false;
-                    self.run(direction, &whole, lent);
+                    self.run(direction, &whole, (0, run.resumed), lent);
                     self.parse[d].skip = 0;
                 } else {
                     self.begin(direction, run, lent);
-                    let consumed = self.run(direction, &whole, lent);
+                    let consumed = self.run(direction, &whole, (0, run.resumed), lent);
                     let first = if consumed < old { first } else { run.last };
                     let left = bytes.get(consumed..).unwrap_or_default();
                     self.leave(direction, left, first, lent);
@@ -721,7 +788,7 @@ impl Talk {
             datagram: false,
             resumed: false,
         };
-        let consumed = self.run(other, &kept, lent);
+        let consumed = self.run(other, &kept, (0, false), lent);
         let left = tail.bytes.get(consumed..).unwrap_or_default();
         self.leave(other, left, tail.first, lent);
     }

@@ -19,7 +19,7 @@ use crate::protocol::Output;
 use crate::sink::Needs;
 use crate::sink::stats::Stats;
 use crate::source::{Frame, Timestamp};
-use crate::wire::{Decoded, Decoder, Packet, Transport, flag};
+use crate::wire::{self, Decoded, Decoder, Packet, Transport, flag};
 
 /// How often capture time looks after conversations that hold segments back.
 const STALLED_EVERY: u64 = 100_000_000;
@@ -99,7 +99,15 @@ impl Worker {
     #[inline]
     pub fn frame(&mut self, frame: &Frame<'_>) {
         self.core.time(frame);
-        match self.decoder.decode(frame) {
+        match wire::plain(frame) {
+            Some(packet) => self.core.packet(frame, &packet),
+            None => self.other_frame(frame),
+        }
+    }
+
+    #[inline(never)]
+    fn other_frame(&mut self, frame: &Frame<'_>) {
+        match self.decoder.decode_any(frame) {
             Decoded::Packet(packet) => self.core.packet(frame, &packet),
             other => self.core.not_a_packet(other),
         }

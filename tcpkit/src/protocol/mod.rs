@@ -170,6 +170,16 @@ pub struct Parsed {
     pub verdict: Verdict,
 }
 
+impl Parsed {
+    /// Whether all of the input is done with, and nothing but more of the same is to come.
+    #[inline]
+    pub fn is_all_of(&self, input: &Input<'_>) -> bool {
+        self.consumed == input.bytes.len()
+            && self.skip == 0
+            && matches!(self.verdict, Verdict::Continue)
+    }
+}
+
 /// Whether a direction can go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
