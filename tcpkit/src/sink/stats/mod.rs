@@ -182,10 +182,30 @@ impl ProtocolStats {
 /// Index of the latency bucket that a latency in nanoseconds falls into.
 #[inline]
 pub fn bucket(latency: u64) -> usize {
-    BOUNDS
-        .iter()
-        .position(|&bound| latency <= bound)
-        .unwrap_or(BOUNDS.len())
+    bucket_within(histogram::bucket(latency), latency)
+}
+
+/// As [`bucket`], for a latency whose place in a [`Histogram`] is known. Bounds are further apart than a
+/// histogram's buckets are wide, so at most one lies within.
+#[inline(always)]
+fn bucket_within(place: usize, latency: u64) -> usize {
+    const LOWEST: [u8; histogram::BUCKETS] = lowest();
+    let lowest = usize::from(LOWEST[place]);
+    lowest + usize::from(BOUNDS.get(lowest).is_some_and(|&bound| latency > bound))
+}
+
+/// The latency bucket of the least value of each of a histogram's buckets.
+const fn lowest() -> [u8; histogram::BUCKETS] {
+    let mut lowest = [0; histogram::BUCKETS];
+    let (mut place, mut class) = (0, 0);
+    while place < histogram::BUCKETS {
+        while class < BOUNDS.len() && histogram::least(place) > BOUNDS[class] {
+            class += 1;
+        }
+        lowest[place] = class as u8;
+        place += 1;
+    }
+    lowest
 }
 
 /// How exchanges are counted.
@@ -267,10 +287,11 @@ impl Stats {
             port.blocking += 1;
             return;
         }
-        port.buckets[bucket(tally.latency)] += 1;
+        let place = histogram::bucket(tally.latency);
+        port.buckets[bucket_within(place, tally.latency)] += 1;
         port.slow += u64::from(tally.latency >= self.threshold);
         let command = port.protocols[usize::from(service.protocol)].command(tally.command);
-        command.latencies.record(tally.latency);
+        command.latencies.record_at(place, tally.latency);
         command.errors += u64::from(tally.error);
         command.hits += u64::from(tally.hits);
         command.misses += u64::from(tally.misses);
@@ -313,5 +334,34 @@ impl Stats {
     /// Exchanges with a latency, over all ports.
     pub fn exchanges(&self) -> u64 {
         self.ports.iter().flat_map(|port| port.buckets).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive() {
+        for (index, &bound) in BOUNDS.iter().enumerate() {
+            let around = [bound - 1, bound, bound + 1].map(bucket);
+            assert_eq!(around, [index, index, index + 1], "{bound}");
+        }
+        assert_eq!(
+            [0, 1, u64::MAX].map(bucket),
+            [0, 0, BOUNDS.len()],
+            "the ends"
+        );
+    }
+
+    #[test]
+    fn every_latency_finds_the_first_bound_that_holds_it() {
+        for latency in (0..500_000).chain((0..63).flat_map(|power| {
+            let low = 1_u64 << power;
+            (0..200).map(move |part| low + low / 200 * part)
+        })) {
+            let first = BOUNDS.iter().position(|&bound| latency <= bound);
+            assert_eq!(bucket(latency), first.unwrap_or(BOUNDS.len()), "{latency}");
+        }
     }
 }
