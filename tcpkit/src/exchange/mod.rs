@@ -4,6 +4,7 @@
 //! [`Exchange`]s with the times of both and a [`Confidence`].
 
 pub mod pairing;
+mod queue;
 
 use crate::flow::Endpoints;
 use crate::protocol::{Mark, Protocol};

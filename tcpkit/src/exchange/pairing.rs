@@ -15,8 +15,7 @@
 //! pairs from it on are [`Confidence::Resynced`]. A client that was seen asking while answers were
 //! outstanding is not trusted so far; for it only a quiet moment is an anchor.
 
-use std::collections::VecDeque;
-
+use super::queue::Queue;
 use super::{Confidence, Exchange, OneWay, Report, Service, Silence, Span, Tally, Unanswered};
 use crate::flow::{Direction, Parties};
 use crate::limits;
@@ -85,6 +84,26 @@ struct Times {
 }
 
 impl Times {
+    /// Of a response that begins while the server's last one ended at `last_response`.
+    #[inline]
+    fn between(
+        pending: &Pending,
+        response: &Message,
+        last_response: Timestamp,
+        confidence: Confidence,
+    ) -> Self {
+        let (asked, answered) = (pending.last.time, response.first.time);
+        let early = pending.flags & OPEN != 0 || answered < asked;
+        let latency = if early { 0 } else { answered.since(asked) };
+        let wait = last_response.min(answered).since(asked).min(latency);
+        Self {
+            latency,
+            wait,
+            early,
+            confidence,
+        }
+    }
+
     #[inline]
     fn tally(&self, pending: &Pending, response: &Message) -> Tally {
         Tally {
@@ -162,7 +181,7 @@ const DISTRUST: i8 = -100;
 /// The requests of one conversation that wait for their responses.
 #[derive(Debug)]
 pub struct Pairing {
-    pending: VecDeque<Pending>,
+    pending: Queue<Pending>,
     /// First bytes of waiting requests, oldest first.
     texts: Vec<u8>,
     /// How many bytes were dropped from the front of `texts`.
@@ -188,7 +207,7 @@ pub struct Pairing {
 impl Default for Pairing {
     fn default() -> Self {
         Self {
-            pending: VecDeque::new(),
+            pending: Queue::default(),
             texts: Vec::new(),
             texts_base: 0,
             open: None,
@@ -238,7 +257,20 @@ impl Pairing {
     ) {
         for message in &output.messages {
             match message.role {
+                Role::Request
+                    if message.is_ordinary()
+                        && message.replies == 1
+                        && message.first.frame == message.last.frame
+                        && !self.barrier
+                        && self.pending.len() < limits::PENDING_REQUESTS =>
+                {
+                    let [received, _] = received;
+                    self.ordinary_request(context, message, received, input, output, report);
+                }
                 Role::Request => self.request(context, message, received, input, output, report),
+                Role::Response if message.is_ordinary() && self.is_clear() => {
+                    self.ordinary_response(context, message, input, output, report);
+                }
                 Role::Response => self.response(context, message, input, output, report),
                 Role::OneWay => self.one_way(context, direction, message, report),
             }
@@ -270,7 +302,7 @@ impl Pairing {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn request(
         &mut self,
         context: &Context<'_>,
@@ -308,22 +340,40 @@ impl Pairing {
         if message.id.is_some() {
             flags |= HAS_ID;
         }
-        if self.pending.capacity() == 0 {
-            self.pending.reserve_exact(1);
-        }
-        self.pending.push_back(Pending {
-            first: message.first,
-            last: message.last,
-            size: message.end - message.start,
-            received,
-            id: message.id.unwrap_or_default(),
-            text,
-            text_len: message.text_len,
-            kept,
-            command: message.command,
-            replies: message.replies,
+        self.pending.push(Pending {
             flags,
+            ..Pending::new(message, received, text, kept)
         });
+    }
+
+    /// A request that came whole, in one frame, with nothing special about it.
+    #[inline]
+    fn ordinary_request(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        received: u64,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        match self.pending.as_slice().last() {
+            Some(last) if received <= last.received => self.heard = message.last.time,
+            None if self.is_clear() => {
+                self.trust = (self.trust + 1).min(TRUST);
+                self.heard = message.last.time;
+            }
+            _ => self.note_batch(context, message, received, report),
+        }
+        let (text, kept) = self.keep(context, message, input, output);
+        self.pending
+            .push(Pending::new(message, received, text, kept));
+    }
+
+    /// Whether a response of which nothing special is known belongs to the oldest request.
+    #[inline]
+    fn is_clear(&self) -> bool {
+        self.unclear == Offset::NONE && self.expected == Offset::NONE && !self.barrier
     }
 
     /// The body of the last request has ended.
@@ -335,7 +385,8 @@ impl Pairing {
         };
         if let Some(pending) = self
             .pending
-            .back_mut()
+            .as_mut_slice()
+            .last_mut()
             .filter(|pending| pending.flags & OPEN != 0)
         {
             let start = message.start;
@@ -351,7 +402,7 @@ impl Pairing {
     }
 
     /// Looks at where a request stands in its client's batches, and anchors on it where needed.
-    #[inline]
+    #[inline(never)]
     fn note_batch(
         &mut self,
         context: &Context<'_>,
@@ -361,7 +412,8 @@ impl Pairing {
     ) {
         let new_batch = self
             .pending
-            .back()
+            .as_slice()
+            .last()
             .is_none_or(|last| received > last.received);
         let heard = std::mem::replace(&mut self.heard, message.last.time);
         if !new_batch {
@@ -370,11 +422,13 @@ impl Pairing {
         let quiet = message.first.time.is_past(heard, limits::QUIET_TIME);
         let overlaps = self
             .pending
+            .as_slice()
             .iter()
             .any(|pending| pending.flags & Message::QUIET == 0);
         if self.unclear.get().is_none() && !self.barrier && self.expected.get().is_none() {
             let certain = !self
                 .pending
+                .as_slice()
                 .iter()
                 .any(|pending| pending.flags & BARRIER != 0);
             if !overlaps {
@@ -399,6 +453,7 @@ impl Pairing {
         let barred = self.unclear.get().is_some()
             || self
                 .pending
+                .as_slice()
                 .iter()
                 .any(|pending| pending.flags & BARRIER != 0);
         let since = self.unclear.get().unwrap_or(0);
@@ -418,7 +473,7 @@ impl Pairing {
 
     /// All waiting requests are ambiguous.
     fn give_up_waiting(&mut self, context: &Context<'_>, report: &mut impl Report) {
-        while let Some(pending) = self.pending.pop_front() {
+        while let Some(pending) = self.pending.pop() {
             self.ambiguous(context, &pending, report);
         }
         self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
@@ -455,7 +510,41 @@ impl Pairing {
         });
     }
 
+    /// A response that came whole, with nothing special about it, to whichever request is the oldest.
     #[inline]
+    fn ordinary_response(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        let Some(front) = self.pending.as_slice().first() else {
+            return self.response(context, message, input, output, report);
+        };
+        if front.flags != 0 || front.replies != 1 {
+            return self.response(context, message, input, output, report);
+        }
+        self.heard = message.last.time;
+        let times = Times::between(front, message, self.last_response, self.confidence);
+        report.answered(context.service, &times.tally(front, message));
+        if report.wants_exchanges() {
+            let status_text = bytes_of(message.text, input, output);
+            times.tell(
+                context,
+                front,
+                message,
+                self.text(front),
+                status_text,
+                report,
+            );
+        }
+        self.remove(0);
+        self.finish_response(message);
+    }
+
+    #[inline(never)]
     fn response(
         &mut self,
         context: &Context<'_>,
@@ -473,7 +562,7 @@ impl Pairing {
             report.orphan(context.service);
             return;
         };
-        let Some(front) = self.pending.get_mut(place) else {
+        let Some(front) = self.pending.as_mut_slice().get_mut(place) else {
             return;
         };
         let more = message.has(Message::MORE) || front.replies > 1;
@@ -535,23 +624,10 @@ impl Pairing {
         output: &Output,
         report: &mut impl Report,
     ) {
-        let Some(pending) = self.pending.get(place) else {
+        let Some(pending) = self.pending.as_slice().get(place) else {
             return;
         };
-        let early = pending.flags & OPEN != 0 || message.first.time < pending.last.time;
-        let latency = if early {
-            0
-        } else {
-            message.first.time.since(pending.last.time)
-        };
-        let behind = self.last_response.min(message.first.time);
-        let wait = behind.since(pending.last.time).min(latency);
-        let times = Times {
-            latency,
-            wait,
-            early,
-            confidence,
-        };
+        let times = Times::between(pending, message, self.last_response, confidence);
         if pending.flags & REPORTED != 0 {
             report.late(context.service);
         } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {
@@ -606,8 +682,8 @@ impl Pairing {
     ) -> Option<(usize, Confidence)> {
         let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
         // Of a question that was asked again after its asker gave up, the latest.
-        let place = self.pending.iter().rposition(named)?;
-        if self.pending.get(place)?.flags & Message::QUIET == 0 {
+        let place = self.pending.as_slice().iter().rposition(named)?;
+        if self.pending.as_slice().get(place)?.flags & Message::QUIET == 0 {
             return Some((place, Confidence::Exact));
         }
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
@@ -626,12 +702,12 @@ impl Pairing {
         report: &mut impl Report,
     ) -> Option<(usize, Confidence)> {
         let mut place = 0;
-        if self.pending.front()?.flags & HAS_ID != 0 {
+        if self.pending.as_slice().first()?.flags & HAS_ID != 0 {
             let plain = |pending: &Pending| pending.flags & HAS_ID == 0;
-            place = self.pending.iter().position(plain)?;
+            place = self.pending.as_slice().iter().position(plain)?;
             place = self.settle_quiet(context, place, report);
         }
-        let front = self.pending.get_mut(place)?;
+        let front = self.pending.as_mut_slice().get_mut(place)?;
         if front.flags & BARRIER != 0 {
             front.flags &= !BARRIER;
             if self.unclear.get().is_none() {
@@ -664,7 +740,7 @@ impl Pairing {
     ) -> usize {
         let (mut at, mut place) = (0, place);
         while at < place {
-            match self.pending.get(at) {
+            match self.pending.as_slice().get(at) {
                 Some(pending) if pending.flags & Message::QUIET != 0 => {
                     report.one_way(context.service, &pending.silent(context));
                     self.remove(at);
@@ -724,7 +800,8 @@ impl Pairing {
                 self.barrier = true;
                 if let Some(last) = self
                     .pending
-                    .back_mut()
+                    .as_mut_slice()
+                    .last_mut()
                     .filter(|last| last.flags & OPEN != 0)
                 {
                     last.flags &= !OPEN;
@@ -756,7 +833,7 @@ impl Pairing {
     ) {
         self.cut_open_response(context, report);
         let unclear = self.unclear.get().is_some();
-        while let Some(pending) = self.pending.pop_front() {
+        while let Some(pending) = self.pending.pop() {
             if pending.flags & Message::MORE != 0 {
                 continue;
             }
@@ -800,7 +877,7 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         let mut place = 0;
-        while let Some(pending) = self.pending.get_mut(place) {
+        while let Some(pending) = self.pending.as_mut_slice().get_mut(place) {
             if !now.is_past(pending.last.time, timeout) {
                 break;
             }
@@ -851,6 +928,7 @@ impl Pairing {
         report.overflow(context.service);
         if self
             .pending
+            .as_slice()
             .iter()
             .any(|pending| pending.flags & HAS_ID == 0)
         {
@@ -865,11 +943,11 @@ impl Pairing {
     #[inline]
     fn remove(&mut self, place: usize) {
         if place == 0 {
-            self.pending.pop_front();
+            self.pending.pop();
             if self.texts.is_empty() {
                 return;
             }
-            match self.pending.front() {
+            match self.pending.as_slice().first() {
                 None => {
                     self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
                     self.texts.clear();
@@ -932,6 +1010,24 @@ impl OpenResponse {
 }
 
 impl Pending {
+    /// A request whose text is kept at `text`, sent when so much of the other direction was received.
+    #[inline]
+    fn new(message: &Message, received: u64, text: u32, kept: u16) -> Self {
+        Self {
+            first: message.first,
+            last: message.last,
+            size: message.end - message.start,
+            received,
+            id: message.id.unwrap_or_default(),
+            text,
+            text_len: message.text_len,
+            kept,
+            command: message.command,
+            replies: message.replies,
+            flags: 0,
+        }
+    }
+
     /// The one-way message that a quiet request turned out to be.
     fn silent(&self, context: &Context<'_>) -> OneWay {
         OneWay {

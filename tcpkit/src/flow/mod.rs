@@ -187,11 +187,11 @@ impl FlowKey {
         }
     }
 
-    /// The shard that the conversation belongs to: the same in every run and at any number of
-    /// threads. All bits take part, since client ports are often all even.
+    /// A number that spreads conversations evenly: the same in every run. All bits of the key take
+    /// part, since client ports are often all even.
     #[inline]
-    pub fn shard(&self) -> usize {
-        (fold(self.words(), 0x9e37_79b9_7f4a_7c15) >> 32) as usize % crate::limits::SHARDS
+    pub fn spread(&self) -> Spread {
+        Spread((fold(self.words(), 0x9e37_79b9_7f4a_7c15) >> 32) as u32)
     }
 
     /// The key in two numbers, for hashing: an IPv4 key loses nothing, an IPv6 key is mixed.
@@ -211,6 +211,24 @@ impl FlowKey {
                 u64::from(p) << 32 | u64::from(q) << 8 | transport as u64,
             ],
         }
+    }
+}
+
+/// What [`FlowKey::spread`] made of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread(u32);
+
+impl Spread {
+    /// The shard that the conversation belongs to, at any number of threads.
+    #[inline]
+    pub fn shard(self) -> usize {
+        self.0 as usize % crate::limits::SHARDS
+    }
+
+    /// One of so many places within the shard.
+    #[inline]
+    fn place<const N: usize>(self) -> usize {
+        self.0 as usize / crate::limits::SHARDS % N
     }
 }
 

@@ -181,6 +181,23 @@ struct Run<'a> {
     resumed: bool,
 }
 
+impl<'a> Run<'a> {
+    /// The bytes of a segment, seen at `mark`.
+    #[inline]
+    fn of(chunk: &Chunk<'a>, mark: Mark, received: [u64; 2]) -> Self {
+        Self {
+            bytes: chunk.bytes,
+            old: 0,
+            offset: chunk.offset,
+            first: mark,
+            last: mark,
+            received,
+            datagram: false,
+            resumed: false,
+        }
+    }
+}
+
 impl Talk {
     /// A conversation taken for `kind`.
     pub fn new(kind: Kind) -> Self {
@@ -226,16 +243,6 @@ impl Talk {
         parse.latest = mark;
         let before = std::mem::replace(&mut parse.received, chunk.received);
         let received = [chunk.received, before];
-        let mut run = Run {
-            bytes: chunk.bytes,
-            old: 0,
-            offset: chunk.offset,
-            first: mark,
-            last: mark,
-            received,
-            datagram: false,
-            resumed: false,
-        };
         if parse.is_straight()
             && let State::Speaking {
                 spoken,
@@ -259,9 +266,16 @@ impl Talk {
             if parsed.is_all_of(&input) && !self.parse[1 - direction.index()].blocked {
                 return false;
             }
-            self.speak_after(direction, &run, parsed, lent);
+            self.speak_after(direction, &Run::of(chunk, mark, received), parsed, lent);
             return false;
         }
+        self.odd_bytes(direction, Run::of(chunk, mark, received), lent)
+    }
+
+    /// Bytes of which some are to be skipped, or to be put behind others, or of nobody knows what.
+    #[inline(never)]
+    fn odd_bytes(&mut self, direction: Direction, mut run: Run<'_>, lent: &mut Lent<'_>) -> bool {
+        let parse = &mut self.parse[direction.index()];
         if parse.skip > 0 {
             let skipped = parse.skip.min(run.bytes.len() as u64);
             parse.skip -= skipped;
@@ -294,14 +308,8 @@ impl Talk {
             frame: chunk.frame,
         };
         let run = Run {
-            bytes: chunk.bytes,
-            old: 0,
-            offset: chunk.offset,
-            first: mark,
-            last: mark,
-            received: [0; 2],
             datagram: true,
-            resumed: false,
+            ..Run::of(chunk, mark, [0; 2])
         };
         match self.state {
             State::Speaking { .. } => {

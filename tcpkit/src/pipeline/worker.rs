@@ -202,11 +202,12 @@ impl Core {
             return;
         }
         let (key, from) = FlowKey::of(packet);
-        let shard = key.shard();
+        let spread = key.spread();
+        let shard = spread.shard();
         let Some(table) = &mut self.shards[shard] else {
             return;
         };
-        let place = match table.find(&key, packet.time) {
+        let place = match table.find(&key, spread, packet.time) {
             Some(place) => place,
             None => match self.open(shard, key, from, packet) {
                 Some(place) => place,

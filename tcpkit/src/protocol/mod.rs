@@ -354,6 +354,12 @@ impl Message {
         }
     }
 
+    /// Whether it is told whole, pairs in order, and has nothing special about it.
+    #[inline]
+    pub fn is_ordinary(&self) -> bool {
+        self.flags & !Self::ERROR == 0 && self.phase == Phase::Whole && self.id.is_none()
+    }
+
     /// Whether `flag` is set.
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
