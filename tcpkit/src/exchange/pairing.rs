@@ -245,7 +245,7 @@ impl Pairing {
     /// Takes the messages that a dissector made of `input`. `received` are the offsets of the other
     /// direction up to which their sender had received: when it sent the last segment, and when it
     /// sent the one before.
-    #[inline]
+    #[inline(always)]
     pub fn messages(
         &mut self,
         context: &Context<'_>,
@@ -275,6 +275,20 @@ impl Pairing {
                 Role::OneWay => self.one_way(context, direction, message, report),
             }
         }
+    }
+
+    /// As [`Pairing::messages`], where speed does not matter.
+    #[inline(never)]
+    pub fn messages_apart(
+        &mut self,
+        context: &Context<'_>,
+        direction: Direction,
+        received: [u64; 2],
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        self.messages(context, direction, received, input, output, report);
     }
 
     fn one_way(
@@ -347,7 +361,7 @@ impl Pairing {
     }
 
     /// A request that came whole, in one frame, with nothing special about it.
-    #[inline]
+    #[inline(always)]
     fn ordinary_request(
         &mut self,
         context: &Context<'_>,
@@ -511,7 +525,7 @@ impl Pairing {
     }
 
     /// A response that came whole, with nothing special about it, to whichever request is the oldest.
-    #[inline]
+    #[inline(always)]
     fn ordinary_response(
         &mut self,
         context: &Context<'_>,
@@ -940,7 +954,7 @@ impl Pairing {
     }
 
     /// Takes a request out of the queue, and its text where it was the oldest.
-    #[inline]
+    #[inline(always)]
     fn remove(&mut self, place: usize) {
         if place == 0 {
             self.pending.pop();
@@ -966,7 +980,7 @@ impl Pairing {
     }
 
     /// Keeps the first bytes of a request for printing.
-    #[inline]
+    #[inline(always)]
     fn keep(
         &mut self,
         context: &Context<'_>,

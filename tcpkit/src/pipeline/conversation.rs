@@ -288,10 +288,16 @@ impl Dialogue {
         }
         let direction = self.told(chunk.direction);
         if self.talk.bytes(direction, chunk, lent) && !self.certain {
+            self.turn_for(direction.reverse(), chunk, lent);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn turn_for(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
+        self.turn(lent);
+        if self.talk.bytes(direction, chunk, lent) {
             self.turn(lent);
-            if self.talk.bytes(direction.reverse(), chunk, lent) {
-                self.turn(lent);
-            }
         }
     }
 

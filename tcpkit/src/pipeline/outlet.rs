@@ -117,7 +117,7 @@ impl Outlet {
 }
 
 impl Report for Outlet {
-    #[inline]
+    #[inline(always)]
     fn answered(&mut self, service: Service, tally: &Tally) {
         self.exchanges += 1;
         self.stats.answered(service, tally);

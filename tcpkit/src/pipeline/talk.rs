@@ -233,7 +233,7 @@ impl Talk {
 
     /// The next bytes of a direction. True if the sides were taken the wrong way round: then
     /// nothing was done, and the caller turns them and comes again.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) -> bool {
         let mark = Mark {
             time: chunk.time,
@@ -490,7 +490,7 @@ impl Talk {
             let parsed = dissector.parse(direction, &input, lent.clean_output());
             sense.made |= !lent.output.messages.is_empty();
             let (context, output, outlet) = lent.split(*spoken);
-            self.pairing.messages(
+            self.pairing.messages_apart(
                 &context,
                 direction,
                 run.received,
@@ -629,7 +629,7 @@ impl Talk {
             dissector.gap(direction, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages(&context, direction, [0; 2], &[], output, outlet);
+                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
             self.pairing.gap(&context, direction, gap.offset, outlet);
         } else {
             self.pairing.joined();
@@ -646,7 +646,7 @@ impl Talk {
             dissector.close(direction, offset, mark, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages(&context, direction, [0; 2], &[], output, outlet);
+                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
         }
         if direction == Direction::ToClient {
             self.close_pairing(now, Silence::Closed, lent);

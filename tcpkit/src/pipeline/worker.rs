@@ -95,8 +95,9 @@ impl Worker {
         }
     }
 
-    /// Follows one frame.
-    #[inline]
+    /// Follows one frame. Inlined as all of the straight way to the dissector is: handing things over costs
+    /// as much as what is done with them.
+    #[inline(always)]
     pub fn frame(&mut self, frame: &Frame<'_>) {
         self.core.time(frame);
         match wire::plain(frame) {
@@ -192,7 +193,7 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn packet(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
         if self.interface != Some(packet.interface) {
             self.many_interfaces |= self.interface.is_some();

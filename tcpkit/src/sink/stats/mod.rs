@@ -164,19 +164,29 @@ impl PortStats {
 }
 
 impl ProtocolStats {
-    #[inline]
+    #[inline(always)]
     fn command(&mut self, command: u16) -> &mut CommandStats {
         let command = usize::from(command);
         if command >= self.commands.len() {
             self.make_room(command);
         }
-        self.commands[command].get_or_insert_default()
+        match &mut self.commands[command] {
+            Some(stats) => stats,
+            none => begin(none),
+        }
     }
 
     #[cold]
+    #[inline(never)]
     fn make_room(&mut self, command: usize) {
         self.commands.resize_with(command + 1, || None);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn begin(slot: &mut Option<Box<CommandStats>>) -> &mut CommandStats {
+    slot.insert(Box::default())
 }
 
 /// Index of the latency bucket that a latency in nanoseconds falls into.
@@ -279,7 +289,7 @@ impl Stats {
     }
 
     /// Counts an exchange that has a latency.
-    #[inline]
+    #[inline(always)]
     pub fn answered(&mut self, service: Service, tally: &Tally) {
         let port = &mut self.ports[usize::from(service.port)];
         port.resynced += u64::from(tally.resynced);
