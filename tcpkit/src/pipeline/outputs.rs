@@ -1,6 +1,6 @@
 //! Where a live run's output goes: queues, each with a thread that writes, so that none stalls the capture.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::report::Report;
@@ -59,10 +59,9 @@ impl Outputs {
 
     /// Sentences for the user. Nobody may read them: that is no failure.
     pub(super) fn tell(&self, notices: impl IntoIterator<Item = String>) {
+        let mut out = self.notices.clone();
         for notice in notices {
-            let _ = self
-                .notices
-                .insist(format!("tcpkit: {notice}\n").as_bytes());
+            let _ = out.write_all(format!("tcpkit: {notice}\n").as_bytes());
         }
     }
 

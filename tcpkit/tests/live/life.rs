@@ -156,3 +156,38 @@ fn rights_are_given_up_once_attached() {
     }
     assert!(run.stop().status.success());
 }
+
+#[test]
+fn a_run_ends_after_so_many_exchanges() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = ["-i", "any", "-p", "6379", "--format", "json", "-c", "7"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        clients::redis(&pair.client, SERVER_V4, 100, 1, 10);
+        let ended = run.wait();
+        assert!(ended.took < Duration::from_secs(2));
+        assert_eq!(ended.report().exchanges.len(), 7);
+    }
+}
+
+/// The well-known ports of the mode, without any being asked for.
+#[test]
+fn without_ports_the_modes_own_are_captured() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        for (mode, expected) in [("auto", 20), ("redis", 20), ("dns", 0)] {
+            let args = ["-m", mode, "--format", "json", "--command", "get,set"];
+            let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+            clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
+            assert_eq!(run.stop().report().exchanges.len(), expected, "{mode}");
+        }
+    }
+}

@@ -19,19 +19,19 @@ use crate::support::Report;
 struct Tcpdump(Child);
 
 impl Tcpdump {
-    fn start(namespace: &Namespace, file: &Path) -> Self {
+    fn start(namespace: &Namespace, file: &Path, snaplen: &str) -> Self {
         let mut command = namespace.command("tcpdump");
         command.args([
             "-i",
             SERVER_IF,
             "-s",
-            "0",
+            snaplen,
             "-B",
-            "131072",
+            "524288",
             "--time-stamp-precision=nano",
         ]);
         command
-            .args(["-Z", "root", "-U", "--immediate-mode", "-w"])
+            .args(["-Z", "root", "-U", "-w"])
             .arg(file)
             .arg("tcp port 6379");
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -44,8 +44,9 @@ impl Tcpdump {
         Self(child)
     }
 
+    /// Ends it; it hands blocks over once a second.
     fn stop(mut self) {
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(1500));
         kill_process(Pid::from_child(&self.0), Signal::INT).unwrap();
         assert!(self.0.wait().unwrap().success());
     }
@@ -62,7 +63,7 @@ fn a_live_run_finds_what_a_file_of_the_same_frames_gives() {
         let folder = scratch("same");
         let (theirs, ours) = (folder.join("theirs.pcap"), folder.join("ours.pcapng"));
         let saved = ours.to_str().unwrap().to_owned();
-        let tcpdump = Tcpdump::start(&pair.server, &theirs);
+        let tcpdump = Tcpdump::start(&pair.server, &theirs, "0");
         let args = [
             "-i", SERVER_IF, "-p", "6379", "--format", "json", "-B", "131072", "-w", &saved,
         ];
@@ -128,7 +129,7 @@ fn a_held_up_request_shows_the_time_that_tcpdump_shows() {
     for engine in ENGINES {
         let folder = scratch("held");
         let file = folder.join("held.pcap");
-        let tcpdump = Tcpdump::start(&pair.server, &file);
+        let tcpdump = Tcpdump::start(&pair.server, &file, "0");
         let args = ["-i", SERVER_IF, "-p", "6379", "--format", "json"];
         let run = Run::start(&pair.server, &[engine, &args[..]].concat());
         redis.ask(&["SLOWLOG", "RESET"]);
@@ -223,5 +224,43 @@ fn time_goes_on_when_nothing_arrives() {
         assert!((1_000_000_000..3_000_000_000).contains(&waited), "{waited}");
         let intervals = ended.output.matches("\"type\":\"interval\"").count();
         assert!(intervals >= 2, "{}", ended.output);
+    }
+}
+
+/// A buffer made tiny: what was handed on and what is told as lost are all that there was.
+#[test]
+fn reported_loss_is_real_loss() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let folder = scratch("loss");
+        let (theirs, ours) = (folder.join("theirs.pcap"), folder.join("ours.pcap"));
+        let saved = ours.to_str().unwrap().to_owned();
+        // Headers alone, so that tcpdump loses none.
+        let tcpdump = Tcpdump::start(&pair.server, &theirs, "96");
+        let args = [
+            "-i", SERVER_IF, "-p", "6379", "--format", "json", "-B", "512", "-w", &saved,
+        ];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        for _ in 0..5 {
+            clients::redis(&pair.client, SERVER_V4, 200, 4, 1_000_000);
+        }
+        let ended = run.stop();
+        tcpdump.stop();
+        let live = &ended.report().summary["live"];
+        let lost = live["lost"].as_object().unwrap().values();
+        let lost: u64 = lost.map(|count| count.as_u64().unwrap()).sum();
+        assert!(lost > 0, "{live}");
+        assert!(ended.said.contains("lost"), "{}", ended.said);
+        let read = Report::of(
+            &theirs,
+            &["-p".to_owned(), "6379".to_owned(), "-q".to_owned()],
+        );
+        let all = read.summary["capture"]["frames"].as_u64().unwrap();
+        assert_eq!(live["delivered"].as_u64().unwrap() + lost, all, "{live}");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -23,18 +23,34 @@ pub(super) fn devices(interest: &Interest) -> Result<Vec<String>, SourceError> {
     if interest.interfaces.is_empty() {
         return every();
     }
-    let known: Vec<String> = list()?.into_iter().map(|device| device.name).collect();
+    let known = list()?;
+    let mut names = Vec::new();
     for name in &interest.interfaces {
-        if !known.contains(name) {
+        if !known.iter().any(|device| device.name == *name) {
             return Err(SourceError(format!(
                 "--interface {name}: there is no such interface; there are {}",
-                known.join(", ")
+                listed(&known)
             )));
         }
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
     }
-    let mut names = interest.interfaces.clone();
-    names.dedup();
     Ok(names)
+}
+
+/// The interfaces to name to a user. libpcap knows others that are none: Bluetooth, D-Bus, netfilter's logs.
+fn listed(devices: &[Device]) -> String {
+    let is_real = |name: &str| {
+        !cfg!(target_os = "linux")
+            || name == ANY
+            || std::path::Path::new("/sys/class/net").join(name).exists()
+    };
+    let names = devices.iter().map(|device| device.name.as_str());
+    names
+        .filter(|name| is_real(name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn every() -> Result<Vec<String>, SourceError> {
