@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::clock::SteadyClock;
 use super::live::{Counters, Engine, Interest, Privilege};
-use super::{Frame, Interface, SourceError, Timestamp};
+use super::{Frame, Interface, LinkType, SourceError, Timestamp};
 use crate::limits;
 use handle::Handle;
 
@@ -70,6 +70,17 @@ impl Libpcap {
         let share = open::buffer(interest) / names.len().max(1) as u64;
         for name in &names {
             engine.add(name, share)?;
+        }
+        if engine
+            .interfaces
+            .iter()
+            .any(|one| one.link == LinkType::LINUX_SLL)
+        {
+            engine.notices.push(
+                "this libpcap does not tell which interface of `any` a frame passed: a frame that passes several \
+                 counts as retransmitted"
+                    .to_owned(),
+            );
         }
         engine.settled = engine.quiet_before();
         Ok(engine)
