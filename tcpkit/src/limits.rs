@@ -80,6 +80,25 @@ pub const SORT_BYTES: usize = 8 << 20;
 /// formatting several lines.
 pub const REPORT_BUFFER: usize = 128 << 10;
 
+/// Bytes of report that wait for whoever reads it, live. Some 100,000 lines: a terminal that is stopped for a
+/// moment, or a pipe whose reader is slow for a second, loses none.
+pub const REPORT_QUEUE: usize = 16 << 20;
+
+/// Bytes of saved frames that wait for the disk, live: a quarter of a second of 2 Gbit/s.
+pub const SAVE_QUEUE: usize = 64 << 20;
+
+/// Bytes of notices that wait for whoever reads standard error, live.
+pub const NOTICE_QUEUE: usize = 64 << 10;
+
+/// At the end of a live run, output that nobody takes is waited for so long after the last progress.
+pub const END_STALL: Duration = Duration::from_secs(2);
+
+/// At the end of a live run, output is waited for so long in all, progress or not.
+pub const END_WAIT: Duration = Duration::from_secs(20);
+
+/// Lines about loss on standard error come at most so often.
+pub const LOSS_LINE: Duration = Duration::from_secs(5);
+
 /// A line waits for so long for an earlier stamp to turn up.
 pub const SORT_TIME: Duration = Duration::from_millis(500);
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tcpkit::cli::{self, Command};
-use tcpkit::pipeline::{self, Signals};
+use tcpkit::cli::{self, Command, Options};
+use tcpkit::pipeline::{self, Caller, Forked, Signals};
 
 /// Exit status for what the user asked and cannot have.
 const USAGE: u8 = 2;
@@ -20,16 +20,33 @@ fn main() -> ExitCode {
         return fail(&lacking, ExitCode::from(USAGE));
     }
     let done = match command {
-        Command::Run(options) => signals()
-            .map_err(Into::into)
-            .and_then(|signals| pipeline::run(&options, &signals)),
+        Command::Run(options) if options.daemonize => return in_background(&options),
+        Command::Run(options) => run(&options, None),
         Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
         Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
         Command::Doctor { .. } | Command::Top { .. } => Ok(()),
     };
+    ended(done)
+}
+
+fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), ExitCode::FAILURE),
+    }
+}
+
+fn run(options: &Options, caller: Option<Caller>) -> anyhow::Result<()> {
+    let started = || Ok(caller.map_or(Ok(()), Caller::release)?);
+    pipeline::run(options, &signals()?, started)
+}
+
+/// The caller ends as the run began.
+fn in_background(options: &Options) -> ExitCode {
+    match Caller::leave() {
+        Ok(Forked::Caller(status)) => status,
+        Ok(Forked::Run(caller)) => ended(run(options, Some(caller))),
+        Err(error) => fail(&format!("--daemonize: {error}"), ExitCode::FAILURE),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{packages, rooms, shell, test};
+use crate::{packages, portable, rooms, shell, test};
 
 /// Runs every check; the first that fails ends it.
 ///
@@ -24,6 +24,7 @@ pub fn main() -> Result<()> {
         "--deny",
         "warnings",
     ]))?;
+    portable::main()?;
     test::main(&test::Options::default())?;
     documentation()
 }

@@ -4,6 +4,7 @@ mod bench;
 mod bless;
 mod ci;
 mod packages;
+mod portable;
 mod record;
 mod rooms;
 mod run;
@@ -31,6 +32,8 @@ enum Command {
     Ci,
     /// Check that a room of the library names only the rooms before it
     Rooms,
+    /// Check that the program builds for other systems
+    Portable,
     /// Rewrite the expected output of the golden cases
     Bless,
     /// Record the golden cases again, from real servers
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
         Command::Test(options) => test::main(&options),
         Command::Ci => ci::main(),
         Command::Rooms => rooms::main(),
+        Command::Portable => portable::main(),
         Command::Bless => bless::main(),
         Command::Record(options) => record::main(&options),
         Command::Bench(options) => bench::main(&options),

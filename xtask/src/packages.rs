@@ -102,6 +102,17 @@ pub const TEST: &[Need] = &[
     ),
     need("tcpdump", ["tcpdump"; MANAGERS.len()]),
     need(
+        "ip",
+        [
+            "iproute2",
+            "iproute",
+            "iproute2",
+            "iproute2",
+            "iproute2",
+            "iproute2mac",
+        ],
+    ),
+    need(
         "redis-server",
         ["redis-server", "redis", "redis", "redis", "redis", "redis"],
     ),

@@ -200,17 +200,13 @@ pub struct Options {
     /// Run in the background; what fails before that is still told to the caller
     ///
     /// Without `-o` there is no report then, only statistics.
-    #[arg(short, long, help_heading = RUN)]
+    #[arg(short, long, help_heading = RUN, conflicts_with = "read")]
     pub daemonize: bool,
 }
 
 impl Options {
     /// What was asked for and is not in this build: the first such thing, a sentence for the user.
     pub fn lacking(&self) -> Option<String> {
-        if self.read.is_none() {
-            let text = "live capture is not in this build: give a capture file with -r FILE";
-            return Some(text.to_owned());
-        }
         let listens = self
             .stats
             .iter()
@@ -224,7 +220,6 @@ impl Options {
                 "pushing to an OpenTelemetry collector",
                 "--otlp",
             ),
-            (self.daemonize, "running in the background", "-d"),
         ];
         let (_, what, option) = asked.into_iter().find(|(asked, ..)| *asked)?;
         Some(format!("{what} is not in this build: leave {option} out"))
@@ -242,6 +237,11 @@ impl Options {
             .write
             .as_ref()
             .is_some_and(|file| file.as_os_str() == "-");
+        if to_stdout && self.daemonize {
+            return Err(
+                "--write - cannot be with --daemonize: nobody holds standard output".to_owned(),
+            );
+        }
         if to_stdout && self.write_size.is_some() {
             return Err("--write-size needs a file name: --write - is standard output".to_owned());
         }

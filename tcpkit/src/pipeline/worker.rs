@@ -119,6 +119,16 @@ impl Worker {
         self.core.time(frame);
     }
 
+    /// Capture time is `now` at least, though no frame says so.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.core.advance(now);
+    }
+
+    /// The latest capture time.
+    pub fn now(&self) -> Timestamp {
+        self.core.now
+    }
+
     /// Where finds go.
     pub fn outlet(&mut self) -> &mut Outlet {
         &mut self.core.outlet
@@ -154,8 +164,13 @@ impl Core {
             account.captured_bytes += frame.data.len() as u64;
             account.wire_bytes += u64::from(frame.wire_len);
         }
-        if frame.time > self.now {
-            self.now = frame.time;
+        self.advance(frame.time);
+    }
+
+    #[inline]
+    fn advance(&mut self, now: Timestamp) {
+        if now > self.now {
+            self.now = now;
             if self.now.0 >= self.next_stalled {
                 self.wake();
             }

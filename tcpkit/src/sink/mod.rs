@@ -7,6 +7,7 @@ pub mod interval;
 pub mod json;
 pub mod order;
 pub mod pcap;
+pub mod queue;
 #[cfg(test)]
 mod sample;
 pub mod select;

@@ -7,6 +7,7 @@
 
 use pcap::{BpfProgram, Capture, Linktype};
 
+use super::datalink::data_link;
 use super::{Frame, LinkType};
 
 /// An expression that libpcap does not take, with what it says about it.
@@ -120,17 +121,6 @@ fn compile(expression: &str, link: LinkType) -> Result<BpfProgram, String> {
             pcap::Error::PcapError(words) => words,
             other => other.to_string(),
         })
-}
-
-/// libpcap's own number (DLT_) for a link type of files (LINKTYPE_). They differ where systems
-/// disagreed before there was a registry.
-fn data_link(link: LinkType) -> i32 {
-    match link.0 {
-        100 => 11,
-        101 if cfg!(target_os = "openbsd") => 14,
-        101 => 12,
-        other => i32::from(other),
-    }
 }
 
 #[link(name = "pcap")]

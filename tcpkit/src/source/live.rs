@@ -4,18 +4,20 @@
 //! times. It keeps only what an [`Interest`] names, and counts what it could not deliver.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Frame, Interface, SourceError};
+use super::{Frame, Interface, SourceError, Timestamp};
 
 /// What a live run wants to see. An engine may deliver more; it is selected again behind it.
 #[derive(Clone, Debug, Default)]
 pub struct Interest {
     /// Names of the interfaces; empty for every one that is up, ones that appear later included.
     pub interfaces: Vec<String>,
-    /// Server ports, each once.
+    /// Server ports, each once; empty for every port.
     pub ports: Vec<RangeInclusive<u16>>,
     /// Only conversations with these servers; empty for all.
     pub servers: Vec<IpNet>,
@@ -58,6 +60,36 @@ impl Counters {
     }
 }
 
+/// How far the wall clock has moved against the clock of the frames, told to whatever prints times. Cheap to clone; all
+/// clones are the same. A capture file has none: it stays zero.
+#[derive(Clone, Debug, Default)]
+pub struct Drift(Arc<AtomicI64>);
+
+impl Drift {
+    /// Takes over what an engine tells, in nanoseconds.
+    pub fn set(&self, nanoseconds: i64) {
+        self.0.store(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// The wall clock's time of a frame's.
+    pub fn wall(&self, time: Timestamp) -> Timestamp {
+        Timestamp(time.0.saturating_add_signed(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// A right that an engine goes on needing after it was opened, as capabilities(7) names it without `CAP_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    /// Load programs and make maps.
+    Bpf,
+    /// Attach programs to interfaces.
+    NetAdmin,
+    /// Load programs that trace, and read what verifiers say.
+    Perfmon,
+    /// Open packet sockets.
+    NetRaw,
+}
+
 /// A live capture engine. Dropped, it leaves nothing attached.
 pub trait Engine: Send {
     /// What captures, and how, for notices and the summary: `TC (TCX) on eth0, eth1`.
@@ -79,6 +111,17 @@ pub trait Engine: Send {
         wait: Duration,
         each: &mut dyn FnMut(&Frame<'_>) -> bool,
     ) -> Result<(), SourceError>;
+
+    /// The time now, of the frames' clock.
+    fn clock(&mut self) -> Timestamp;
+
+    /// The time up to which everything was handed on: a frame that comes later is of this time or
+    /// after it. Goes on when nothing is captured, so that timeouts and intervals end then too; while frames
+    /// come, their own times are as good.
+    fn settled(&self) -> Timestamp;
+
+    /// What it will need to pick up interfaces that appear later; everything else the process may give up.
+    fn privileges(&self) -> &'static [Privilege];
 
     /// Nanoseconds by which the wall clock has moved against the clock of the frames since the start, sampled
     /// at most once a second.

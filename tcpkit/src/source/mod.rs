@@ -1,10 +1,13 @@
-//! Where frames come from: capture files now, live engines beside them.
+//! Where frames come from: capture files, live engines.
 //!
 //! Reads bytes from the outside, makes [`Frame`]s: link-layer bytes, a timestamp, the length on
 //! the wire. Every source yields the same thing, so there is one decoder behind all of them.
 
+mod clock;
+mod datalink;
 pub mod file;
 pub mod filter;
+pub mod libpcap;
 pub mod live;
 
 use std::fmt;

@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: speed as ratios to tcpdump in the same run, and memory.
+//! `cargo xtask bench`: speed as ratios to tcpdump in the same run, memory, and what live capture costs.
 //!
 //! The recordings are made here, from redis-server and redis-benchmark on loopback, and kept under
 //! `target/bench`. What comes out is printed and kept in `benches/results`, with date and machine.
 
+mod live;
 mod machine;
 mod recordings;
 mod speed;
@@ -29,6 +30,8 @@ pub struct Options {
 enum Part {
     Speed,
     Memory,
+    /// What watching costs a redis-server; needs root
+    Live,
 }
 
 /// Measures, prints and keeps the results.
@@ -52,11 +55,14 @@ pub fn main(options: &Options) -> Result<()> {
     if wanted(Part::Memory) {
         memory(&mut report)?;
     }
+    if wanted(Part::Live) {
+        live::measure(&mut report, options.quick)?;
+    }
     eprintln!("\n{}", report.text);
     if options.quick {
         return Ok(());
     }
-    report.keep()?;
+    report.keep(&options.parts)?;
     if report.missed > 0 {
         bail!("{} targets were missed", report.missed);
     }
@@ -91,10 +97,17 @@ impl Report {
         ));
     }
 
-    fn keep(&self) -> Result<()> {
+    /// A file a day and machine; parts that were asked for have one of their own.
+    fn keep(&self, parts: &[Part]) -> Result<()> {
         let folder = shell::root().join("benches/results");
         std::fs::create_dir_all(&folder)?;
-        let file = folder.join(machine::file_name()?);
+        let names: Vec<_> = parts
+            .iter()
+            .filter_map(|part| part.to_possible_value())
+            .map(|part| format!("-{}", part.get_name()))
+            .collect();
+        let name = machine::file_name()?.replace(".md", &format!("{}.md", names.concat()));
+        let file = folder.join(name);
         std::fs::write(&file, &self.text)?;
         eprintln!("kept in {}", file.display());
         Ok(())

@@ -1,5 +1,6 @@
 //! One run of a program: how long it took, and how much processor time.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,31 @@ pub fn sample(command: &mut Command) -> Result<Sample> {
         bail!("{command:?} failed with status {status:#x}");
     }
     Ok(Sample { wall, cpu })
+}
+
+/// As [`sample`], with what the program writes to standard output.
+///
+/// # Errors
+/// As [`sample`].
+pub fn sample_output(command: &mut Command) -> Result<(String, Sample)> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let begin = Instant::now();
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    let mut said = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_string(&mut said)?;
+    }
+    let (status, cpu) = wait(child.id())?;
+    let wall = begin.elapsed();
+    if status != 0 {
+        bail!("{command:?} failed with status {status:#x}");
+    }
+    Ok((said, Sample { wall, cpu }))
 }
 
 /// The middle one, by each measure on its own.

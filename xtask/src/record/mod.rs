@@ -14,7 +14,7 @@ mod memcached;
 mod pcap;
 pub mod redis;
 mod resp;
-mod server;
+pub mod server;
 mod truth;
 
 use std::path::{Path, PathBuf};
@@ -148,7 +148,7 @@ impl Folder {
 }
 
 /// A folder for what a recording leaves behind, emptied first.
-fn scratch(name: &str) -> Result<PathBuf> {
+pub fn scratch(name: &str) -> Result<PathBuf> {
     let path = shell::target().join("record").join(name);
     remove(&path)?;
     std::fs::create_dir_all(&path)?;

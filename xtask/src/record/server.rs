@@ -38,6 +38,11 @@ impl Server {
         }
         Ok(server)
     }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Server {

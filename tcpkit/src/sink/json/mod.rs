@@ -22,6 +22,7 @@ use crate::event::Event;
 use crate::exchange::{Exchange, Unanswered};
 use crate::limits::REPORT_BUFFER;
 use crate::source::Timestamp;
+use crate::source::live::Drift;
 use object::Scratch;
 
 /// Version of the objects: a field that changes its meaning, or goes, makes it another.
@@ -66,6 +67,13 @@ impl<W: Write> JsonSink<W> {
     #[must_use]
     pub fn with_interval(self, interval: Option<Interval>) -> Self {
         Self { interval, ..self }
+    }
+
+    /// Prints wall times, where the clock of the frames is another one.
+    #[must_use]
+    pub fn with_drift(mut self, drift: Drift) -> Self {
+        self.scratch.set_drift(drift);
+        self
     }
 
     /// Prints the ports of an interval that ended at `stamp`.

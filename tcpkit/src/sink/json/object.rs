@@ -12,6 +12,7 @@ use crate::protocol::{Protocol, StatusName, escape};
 use crate::sink::stats::summary::PortSummary;
 use crate::sink::text::clock::Clock;
 use crate::source::Timestamp;
+use crate::source::live::Drift;
 
 /// Where the strings of one object are made; reused from object to object.
 #[derive(Debug)]
@@ -65,10 +66,10 @@ impl Scratch {
             text_cut: exchange.text_len.saturating_sub(written),
             latency_ns: exchange.latency,
             wait_ns: exchange.wait,
-            request_first_ns: exchange.request.first.time.0,
-            request_last_ns: exchange.request.last.time.0,
-            response_first_ns: response.map(|span| span.first.time.0),
-            response_last_ns: response.map(|span| span.last.time.0),
+            request_first_ns: self.ns(exchange.request.first.time),
+            request_last_ns: self.ns(exchange.request.last.time),
+            response_first_ns: response.map(|span| self.ns(span.first.time)),
+            response_last_ns: response.map(|span| self.ns(span.last.time)),
             request_bytes: exchange.request.size,
             response_bytes: response.map(|span| span.size),
             status: response.map(|_| Status(exchange.protocol.status(exchange.status))),
@@ -100,8 +101,8 @@ impl Scratch {
             text_cut: unanswered.text_len.saturating_sub(written),
             why: why(unanswered.why),
             waited_ns: unanswered.time.since(request.last.time),
-            request_first_ns: request.first.time.0,
-            request_last_ns: request.last.time.0,
+            request_first_ns: self.ns(request.first.time),
+            request_last_ns: self.ns(request.last.time),
             request_bytes: request.size,
             blocking: unanswered.blocking,
             frames: RequestFrames::new(request),
@@ -120,6 +121,15 @@ impl Scratch {
             time: Ascii(&self.time),
             ports,
         }
+    }
+
+    /// Times are printed as the wall clock's.
+    pub(super) fn set_drift(&mut self, drift: Drift) {
+        self.clock.set_drift(drift);
+    }
+
+    fn ns(&self, time: Timestamp) -> u64 {
+        self.clock.wall(time).0
     }
 
     fn stamp(&mut self, stamp: Timestamp) {

@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::exchange::{Confidence, Silence};
 use crate::sink::sample;
+use crate::sink::stats::live::Live;
+use crate::sink::stats::summary::Summary;
+use crate::sink::stats::{Rules, Stats};
+use crate::source::live::Counters;
 
 const DOCUMENT: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -166,6 +170,29 @@ fn every_object_is_of_the_schema() {
             panic!("{error}\n{object}");
         }
         assert_each_field_is_needed(&validator, &object);
+    }
+}
+
+#[test]
+fn the_summary_of_a_live_run_is_of_the_schema_and_told() {
+    let counters = Counters {
+        matched: 10,
+        delivered: 7,
+        lost: vec![("buffer full", 3)],
+        ..Counters::default()
+    };
+    let mut summary = Summary::new(&Stats::new(Rules::default(), &[6379]), 1);
+    summary.live = Some(Live::new("libpcap on lo".to_owned(), counters));
+    let object = serde_json::to_value(&summary).unwrap();
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    if let Err(error) = validator.validate(&object) {
+        panic!("{error}\n{object}");
+    }
+    for field in object["live"].as_object().unwrap().keys() {
+        assert!(DOCUMENT.contains(&format!("`{field}`")), "{field}");
+        let mut without = object.clone();
+        without["live"].as_object_mut().unwrap().remove(field);
+        assert!(!validator.is_valid(&without), "{field} may be missing");
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod format;
 mod output;
+pub mod queued;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod histogram;
+pub mod live;
 pub mod summary;
 
 pub use account::Account;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::live::Live;
 use super::{Account, BOUNDS, CommandStats, Histogram, PortStats, Stats};
 use crate::limits;
 
@@ -110,6 +111,9 @@ pub struct Summary {
     pub ports: Vec<PortSummary>,
     /// The capture's own account.
     pub capture: Account,
+    /// What the engine of a live run did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 impl Summary {
@@ -129,6 +133,7 @@ impl Summary {
             v: 1,
             ports,
             capture: stats.account.clone(),
+            live: None,
         }
     }
 
@@ -149,7 +154,10 @@ impl Summary {
         for port in &self.ports {
             port.write_text(out)?;
         }
-        write_account(&self.capture, out)
+        write_account(&self.capture, out)?;
+        self.live
+            .as_ref()
+            .map_or(Ok(()), |live| live.write_text(out))
     }
 }
 

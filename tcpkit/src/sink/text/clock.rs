@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::digits::push_fixed;
 use crate::source::Timestamp;
+use crate::source::live::Drift;
 
 /// `2018-11-16 18:38:36`.
 const LEN: usize = 19;
@@ -16,6 +17,7 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Clock {
     zone: TimeZone,
+    drift: Drift,
     separator: u8,
     cache: [(u64, [u8; LEN]); 2],
 }
@@ -26,13 +28,28 @@ impl Clock {
         // No timestamp has so many seconds: nothing is cached yet.
         Self {
             zone,
+            drift: Drift::default(),
             separator,
             cache: [(u64::MAX, [b' '; LEN]); 2],
         }
     }
 
+    /// Shows wall time, for frames whose clock is another one.
+    pub fn set_drift(&mut self, drift: Drift) {
+        self.drift = drift;
+    }
+
+    /// The wall time of a frame's.
+    pub fn wall(&self, time: Timestamp) -> Timestamp {
+        self.drift.wall(time)
+    }
+
     /// Appends the time in whole seconds.
     pub fn push_seconds(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        self.push_wall_seconds(self.wall(time), out);
+    }
+
+    fn push_wall_seconds(&mut self, time: Timestamp, out: &mut Vec<u8>) {
         let second = time.0 / SECOND;
         let index = (second & 1) as usize;
         if self.cache[index].0 != second {
@@ -43,14 +60,16 @@ impl Clock {
 
     /// Appends the time in microseconds.
     pub fn push_micros(&mut self, time: Timestamp, out: &mut Vec<u8>) {
-        self.push_seconds(time, out);
+        let time = self.wall(time);
+        self.push_wall_seconds(time, out);
         out.push(b'.');
         push_fixed(out, (time.0 % SECOND) / 1_000, 6);
     }
 
     /// Appends the time in nanoseconds.
     pub fn push_nanos(&mut self, time: Timestamp, out: &mut Vec<u8>) {
-        self.push_seconds(time, out);
+        let time = self.wall(time);
+        self.push_wall_seconds(time, out);
         out.push(b'.');
         push_fixed(out, time.0 % SECOND, 9);
     }

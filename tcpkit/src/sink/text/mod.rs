@@ -25,6 +25,7 @@ use crate::exchange::{Confidence, Exchange, Unanswered};
 use crate::flow::Direction;
 use crate::limits::REPORT_BUFFER;
 use crate::source::Timestamp;
+use crate::source::live::Drift;
 use clock::Clock;
 
 /// Prints lines to `W`.
@@ -75,6 +76,13 @@ impl<W: Write> TextSink<W> {
     #[must_use]
     pub fn with_interval(self, interval: Option<Interval>) -> Self {
         Self { interval, ..self }
+    }
+
+    /// Prints wall times, where the clock of the frames is another one.
+    #[must_use]
+    pub fn with_drift(mut self, drift: Drift) -> Self {
+        self.clock.set_drift(drift);
+        self
     }
 
     /// Prints the ports of an interval that ended at `stamp`.

@@ -49,13 +49,14 @@ impl Map {
     fn populate(&self, at: usize) -> usize {
         let len = self.bytes.len();
         let from = at.next_multiple_of(POPULATE).min(len);
-        let until = (from + POPULATE).min(len);
         #[cfg(target_os = "linux")]
-        if until > from {
+        if from < len {
             // Before Linux 5.14 there is no such advice: pages are mapped as they are touched.
-            let _ = self
-                .bytes
-                .advise_range(memmap2::Advice::PopulateRead, from, until - from);
+            let _ = self.bytes.advise_range(
+                memmap2::Advice::PopulateRead,
+                from,
+                POPULATE.min(len - from),
+            );
         }
         from.max(at + 1)
     }

@@ -1,0 +1,223 @@
+//! One live run: an engine's frames through one worker, while outputs that stall are left behind.
+//!
+//! Time goes on when nothing arrives: the engine waits for a tenth of a second at most, and the worker is told
+//! the time then. No clock is read here; the engine has one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::loss::LossWatch;
+use super::outlet::Outlet;
+use super::outputs::{self, Outputs};
+use super::report::Report;
+use super::setup::{Setup, transports, well_known};
+use super::worker::Worker;
+use super::{ladder, privileges};
+use crate::cli::{Mode, Options};
+use crate::sink::stats::Stats;
+use crate::sink::stats::live::Live;
+use crate::sink::stats::summary::Summary;
+use crate::source::live::{Engine, Interest};
+use crate::source::{SourceError, Timestamp};
+
+/// The longest that an engine waits for frames: signals and time are looked at as often.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Frames between two looks at signals and time, when they come faster.
+const LOOK_EVERY: u32 = 16_384;
+
+/// At the end, frames that were captured before it are waited for so long, in nanoseconds.
+const DRAIN: u64 = 1_000_000_000;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Captures until a signal or an option ends it, and reports.
+///
+/// # Errors
+/// A sentence for the user: why nothing can be captured, or the report not be written.
+pub(super) fn run(
+    setup: &Setup<'_>,
+    started: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let options = setup.options;
+    let mut notices = Vec::new();
+    let engine = ladder::open(&interest(options), options, &mut notices)?;
+    notices.push(format!("capturing with {}", engine.describe()));
+    let writer = outputs::writer(setup, engine.as_ref())?;
+    let report = setup.report()?;
+    privileges::keep(engine.privileges(), reopens_files(options))?;
+    started()?;
+    let (sinks, outputs) = Outputs::start(setup, &report, writer)?;
+    outputs.tell(notices);
+    let stats = Stats::new(setup.rules(), &setup.asked);
+    let worker = Worker::new(setup.settings(0, 1), Outlet::new(stats, sinks));
+    Run {
+        setup,
+        engine,
+        worker,
+        report,
+        outputs,
+        loss: LossWatch::default(),
+        looked: 0,
+    }
+    .run()
+}
+
+/// What the options want to see.
+fn interest(options: &Options) -> Interest {
+    let mode = options.mode.unwrap_or(Mode::Auto);
+    let (tcp, udp) = transports(options);
+    let mut ports: Vec<_> = options
+        .ports
+        .iter()
+        .map(|ports| ports.first..=ports.last)
+        .collect();
+    if ports.is_empty() {
+        ports = well_known(mode)
+            .into_iter()
+            .map(|port| port..=port)
+            .collect();
+    }
+    let any = options.interfaces.iter().any(|name| name == "any");
+    Interest {
+        interfaces: if any {
+            Vec::new()
+        } else {
+            options.interfaces.clone()
+        },
+        ports,
+        servers: options.servers.clone(),
+        tcp,
+        udp,
+        empty_segments: options.write.is_some(),
+        snaplen: options.snaplen,
+        buffer: options.buffer_size.map(|kib| u64::from(kib) << 10),
+        filter: options.filter.join(" "),
+    }
+}
+
+/// Whether files are opened after capture has begun: anew at SIGHUP, or the next one at `--write-size`.
+fn reopens_files(options: &Options) -> bool {
+    let named = |path: &Option<PathBuf>| path.as_deref().is_some_and(|path| path != Path::new("-"));
+    named(&options.output) || named(&options.write)
+}
+
+/// A run under way.
+struct Run<'a> {
+    setup: &'a Setup<'a>,
+    engine: Box<dyn Engine>,
+    worker: Worker,
+    report: Report,
+    outputs: Outputs,
+    loss: LossWatch,
+    /// The last second in which slow things were looked at.
+    looked: u64,
+}
+
+impl Run<'_> {
+    fn run(mut self) -> anyhow::Result<()> {
+        let captured = self.capture();
+        let ended = self.finish();
+        captured?;
+        match ended {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.context("the report cannot be written"),
+        }
+    }
+
+    /// Follows frames until something ends the run, then those that were captured before that.
+    fn capture(&mut self) -> Result<(), SourceError> {
+        let last = match self.setup.options.duration {
+            Some(duration) => after(self.engine.clock(), duration),
+            None => Timestamp(u64::MAX),
+        };
+        let count = self.setup.options.count.unwrap_or(u64::MAX);
+        let mut end = None;
+        while end.is_none_or(|end: Timestamp| !self.is_drained(end)) {
+            self.deliver(count)?;
+            self.look_once_a_second();
+            if self.worker.outlet().exchanges >= count || self.worker.outlet().has_failed() {
+                return Ok(());
+            }
+            let stopped = self.setup.look(&mut self.worker, &self.report);
+            if end.is_none() && (stopped || self.engine.clock() >= last) {
+                end = Some(self.engine.clock());
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, count: u64) -> Result<(), SourceError> {
+        let worker = &mut self.worker;
+        let mut left = LOOK_EVERY;
+        self.engine.deliver(WAIT, &mut |frame| {
+            worker.frame(frame);
+            left -= 1;
+            left > 0 && worker.outlet().exchanges < count
+        })?;
+        worker.advance(self.engine.settled());
+        self.outputs.learn(self.engine.as_mut());
+        Ok(())
+    }
+
+    /// Whether all frames from before `end` were followed, or no longer waited for.
+    fn is_drained(&mut self, end: Timestamp) -> bool {
+        self.worker.now() >= end || self.engine.clock().since(end) > DRAIN
+    }
+
+    fn look_once_a_second(&mut self) {
+        let now = self.engine.clock();
+        if now.0 / SECOND == self.looked {
+            return;
+        }
+        self.looked = now.0 / SECOND;
+        let mut notices = self.engine.take_notices();
+        notices.append(&mut self.worker.outlet().notices);
+        let live = self.live();
+        notices.extend(self.loss.look(now, &live));
+        self.outputs.tell(notices);
+    }
+
+    /// The engine's account so far, and that of the outputs.
+    fn live(&mut self) -> Live {
+        let live = Live::new(self.engine.describe(), self.engine.counters());
+        Live {
+            lines_dropped: self.outputs.lines_dropped(),
+            saves_dropped: self.outputs.saves_dropped(),
+            ..live
+        }
+    }
+
+    /// Ends the sinks, prints the summary, and says what nobody took.
+    fn finish(mut self) -> io::Result<()> {
+        let live = self.live();
+        let mut notices = self.engine.take_notices();
+        let mut outlet = self.worker.finish();
+        notices.append(&mut outlet.notices);
+        outlet.stats.account.dropped += live.lost.iter().map(|(_, count)| count).sum::<u64>();
+        let finished = outlet.finish();
+        let mut summary = Summary::new(&outlet.stats, self.setup.asked.len());
+        summary.live = Some(Live {
+            lines_dropped: self.outputs.lines_dropped(),
+            saves_dropped: self.outputs.saves_dropped(),
+            ..live
+        });
+        let left = finished.and_then(|()| self.outputs.end(self.setup, &summary));
+        if let Ok(left @ 1..) = left {
+            notices.push(format!(
+                "the report is not read: its last {left} lines are lost"
+            ));
+        }
+        self.outputs.tell(notices);
+        self.outputs.end_notices();
+        left.map(drop)
+    }
+}
+
+fn after(start: Timestamp, duration: Duration) -> Timestamp {
+    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    Timestamp(start.0.saturating_add(nanoseconds))
+}

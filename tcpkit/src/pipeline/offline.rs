@@ -1,0 +1,206 @@
+//! One run over a capture file. Sinks are waited for, and the output is a function of the file and the options.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+
+use super::outlet::Outlet;
+use super::report::Report;
+use super::setup::Setup;
+use super::worker::Worker;
+use crate::limits;
+use crate::sink::Sink;
+use crate::sink::pcap::{self, Writer};
+use crate::sink::stats::Stats;
+use crate::sink::stats::summary::Summary;
+use crate::source::file::{FileSource, ProgressBar};
+use crate::source::filter::Filter;
+use crate::source::live::Drift;
+use crate::source::{LinkType, Source, SourceReport};
+
+/// Frames between two looks at the signals.
+const LOOK_EVERY: u32 = 1024;
+
+/// Reads a capture file and reports.
+///
+/// # Errors
+/// A sentence for the user: what cannot be opened, read or written.
+pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
+    let options = setup.options;
+    let source = FileSource::open(path)?;
+    let run = Run {
+        setup,
+        report: setup.report()?,
+    };
+    // A bar and lines on the same terminal would tear each other.
+    let bar = match options.quiet || options.output.is_some() || !io::stdout().is_terminal() {
+        true => ProgressBar::start(&source),
+        false => None,
+    };
+    let ran = run.read(source);
+    drop(bar);
+    let (mut outlet, report) = ran?;
+    outlet.stats.account.dropped += report.dropped;
+    tell(outlet.notices.iter().chain(&report.notices));
+    let ended = outlet.finish().and_then(|()| run.summarise(&outlet.stats));
+    match ended {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        other => other.context("the report cannot be written")?,
+    }
+    if outlet.stats.account.frames == 0 && !report.notices.is_empty() {
+        bail!("{}: nothing could be read", path.display());
+    }
+    Ok(())
+}
+
+/// Sentences for the user go to standard error. Nobody may read them: that is no failure.
+fn tell<'a>(notices: impl Iterator<Item = &'a String>) {
+    let mut err = io::stderr().lock();
+    for notice in notices {
+        let _ = writeln!(err, "tcpkit: {notice}");
+    }
+}
+
+struct Run<'a> {
+    setup: &'a Setup<'a>,
+    report: Report,
+}
+
+impl Run<'_> {
+    /// Reads the whole file with as many workers as make sense.
+    fn read(&self, source: FileSource) -> anyhow::Result<(Outlet, SourceReport)> {
+        let sinks = self.sinks(&source)?;
+        let many = sinks.is_empty() && self.setup.options.count.is_none();
+        let wanted = self
+            .setup
+            .options
+            .threads
+            .unwrap_or(1)
+            .clamp(1, limits::SHARDS);
+        let mut others = Vec::new();
+        while many && others.len() + 1 < wanted {
+            match source.reopen() {
+                Some(again) => others.push(again),
+                None => break,
+            }
+        }
+        let workers = others.len() + 1;
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = others
+                .into_iter()
+                .enumerate()
+                .map(|(index, source)| {
+                    scope.spawn(move || self.work(source, index + 1, workers, Vec::new()))
+                })
+                .collect();
+            let (mut outlet, report) = self.work(source, 0, workers, sinks)?;
+            for handle in handles {
+                let (other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
+                outlet.stats.merge(&other.stats);
+                for notice in other.notices {
+                    if !outlet.notices.contains(&notice) {
+                        outlet.notices.push(notice);
+                    }
+                }
+            }
+            outlet.notices.sort();
+            Ok((outlet, report))
+        })
+    }
+
+    /// One worker's walk over the file.
+    fn work(
+        &self,
+        mut source: FileSource,
+        worker: usize,
+        workers: usize,
+        sinks: Vec<Box<dyn Sink + Send>>,
+    ) -> anyhow::Result<(Outlet, SourceReport)> {
+        let mut filter = self.filter(&source)?;
+        let settings = self.setup.settings(worker, workers);
+        let stats = Stats::new(self.setup.rules(), &self.setup.asked);
+        let mut worker = Worker::new(settings, Outlet::new(stats, sinks));
+        let count = self.setup.options.count.unwrap_or(u64::MAX);
+        let duration = self.setup.options.duration.unwrap_or(Duration::MAX);
+        let mut until_look = LOOK_EVERY;
+        source.each_frame(|frame| {
+            if let Some(filter) = &mut filter
+                && !filter.matches(frame)
+            {
+                worker.pass(frame);
+            } else {
+                worker.frame(frame);
+            }
+            until_look -= 1;
+            if until_look == 0 {
+                until_look = LOOK_EVERY;
+                if self.setup.look(&mut worker, &self.report) {
+                    return false;
+                }
+            }
+            worker.outlet().exchanges < count
+                && (duration == Duration::MAX || worker.elapsed() < duration)
+        })?;
+        let mut outlet = worker.finish();
+        outlet
+            .notices
+            .extend(filter.iter().flat_map(Filter::notices).cloned());
+        Ok((outlet, source.report()))
+    }
+
+    fn filter(&self, source: &FileSource) -> anyhow::Result<Option<Filter>> {
+        if self.setup.options.filter.is_empty() {
+            return Ok(None);
+        }
+        let text = self.setup.options.filter.join(" ");
+        let link = source
+            .interfaces()
+            .first()
+            .map_or(LinkType::ETHERNET, |first| first.link);
+        Ok(Some(Filter::new(&text, link)?))
+    }
+
+    /// The sinks that the options ask for, besides statistics.
+    fn sinks(&self, source: &FileSource) -> anyhow::Result<Vec<Box<dyn Sink + Send>>> {
+        let printer = self.setup.printer(self.report.clone(), &Drift::default());
+        let mut sinks: Vec<_> = printer.into_iter().collect();
+        if let Some(path) = &self.setup.options.write {
+            sinks.push(Box::new(self.writer(path, source)?));
+        }
+        Ok(sinks)
+    }
+
+    /// Saves frames to `path`. Interfaces are described by what the file tells before its first
+    /// frame, and by the frames themselves.
+    fn writer(&self, path: &Path, source: &FileSource) -> anyhow::Result<Writer> {
+        let options = self.setup.options;
+        let writer = Writer::create(pcap::Settings {
+            path: path.to_owned(),
+            size: options.write_size,
+            files: options
+                .write_files
+                .and_then(|files| u32::try_from(files).ok()),
+            input: options.read.clone(),
+        })?;
+        let mut ahead = source.reopen();
+        if let Some(ahead) = &mut ahead {
+            // What is wrong with the file is told when it is read.
+            let _ = ahead.next_frame();
+        }
+        writer
+            .interfaces()
+            .learn(ahead.as_ref().unwrap_or(source).interfaces());
+        Ok(writer)
+    }
+
+    fn summarise(&self, stats: &Stats) -> io::Result<()> {
+        let out = self
+            .setup
+            .summary(&Summary::new(stats, self.setup.asked.len()))?;
+        let mut report = self.report.clone();
+        report.write_all(&out)?;
+        report.flush()
+    }
+}

@@ -1,0 +1,119 @@
+//! Where a live run's output goes: queues, each with a thread that writes, so that none stalls the capture.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::report::Report;
+use super::setup::Setup;
+use crate::limits::{NOTICE_QUEUE, REPORT_QUEUE};
+use crate::sink::Sink;
+use crate::sink::pcap::queued::Queued;
+use crate::sink::pcap::{self, Interfaces, Writer};
+use crate::sink::queue::{Lines, Queue};
+use crate::sink::stats::summary::Summary;
+use crate::source::live::{Drift, Engine};
+
+/// The sinks of a run besides statistics.
+pub(super) type Sinks = Vec<Box<dyn Sink + Send>>;
+
+/// The queues of a live run.
+pub(super) struct Outputs {
+    lines: Lines,
+    saves: Option<(Queue, Interfaces)>,
+    notices: Lines,
+    drift: Drift,
+}
+
+impl Outputs {
+    /// Starts the writers, and makes the sinks that fill their queues. `writer` saves frames.
+    pub(super) fn start(
+        setup: &Setup<'_>,
+        report: &Report,
+        writer: Option<Writer>,
+    ) -> io::Result<(Sinks, Self)> {
+        let drift = Drift::default();
+        let lines = Lines::start("report", REPORT_QUEUE, report.clone())?;
+        let notices = Lines::start("notices", NOTICE_QUEUE, io::stderr())?;
+        let mut sinks = Sinks::new();
+        if setup.reports() {
+            sinks.extend(setup.printer(lines.clone(), &drift));
+        }
+        let saves = match writer {
+            Some(writer) => {
+                let interfaces = writer.interfaces();
+                let queued = Queued::start(writer, drift.clone())?;
+                let queue = queued.queue();
+                sinks.push(Box::new(queued));
+                Some((queue, interfaces))
+            }
+            None => None,
+        };
+        let outputs = Self {
+            lines,
+            saves,
+            notices,
+            drift,
+        };
+        Ok((sinks, outputs))
+    }
+
+    /// Sentences for the user. Nobody may read them: that is no failure.
+    pub(super) fn tell(&self, notices: impl IntoIterator<Item = String>) {
+        let mut out = self.notices.clone();
+        for notice in notices {
+            let _ = out.write_all(format!("tcpkit: {notice}\n").as_bytes());
+        }
+    }
+
+    /// Takes over what the engine knows by now of its interfaces and of the wall clock.
+    pub(super) fn learn(&self, engine: &mut dyn Engine) {
+        self.drift.set(engine.drift());
+        if let Some((_, interfaces)) = &self.saves {
+            interfaces.learn(engine.interfaces());
+        }
+    }
+
+    /// Lines of the report that were dropped, so far.
+    pub(super) fn lines_dropped(&self) -> u64 {
+        self.lines.dropped()
+    }
+
+    /// Frames that were not saved, so far.
+    pub(super) fn saves_dropped(&self) -> u64 {
+        self.saves.as_ref().map_or(0, |(queue, _)| queue.dropped())
+    }
+
+    /// Prints the summary and waits for the report's reader, as long as there is one. Returns how many lines nobody
+    /// took.
+    pub(super) fn end(&self, setup: &Setup<'_>, summary: &Summary) -> io::Result<u64> {
+        if setup.reports() {
+            self.lines.insist(&setup.summary(summary)?)?;
+        }
+        self.lines.finish()
+    }
+
+    /// Waits for the reader of standard error, as long as there is one.
+    pub(super) fn end_notices(&self) {
+        // Nobody is left to be told of a failure.
+        let _ = self.notices.finish();
+    }
+}
+
+/// Creates the (first) file for saved frames, if the options ask for one.
+pub(super) fn writer(setup: &Setup<'_>, engine: &dyn Engine) -> io::Result<Option<Writer>> {
+    let options = setup.options;
+    let settings = |path: &Path| pcap::Settings {
+        path: path.to_owned(),
+        size: options.write_size,
+        files: options
+            .write_files
+            .and_then(|files| u32::try_from(files).ok()),
+        input: None,
+    };
+    let Some(path) = &options.write else {
+        return Ok(None);
+    };
+    let writer = Writer::create(settings(path))?;
+    writer.interfaces().learn(engine.interfaces());
+    Ok(Some(writer))
+}

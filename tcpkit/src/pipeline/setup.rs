@@ -1,0 +1,230 @@
+//! What a run needs, made from the options: what is monitored, what is printed, by which rules.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::tz::TimeZone;
+
+use super::report::Report;
+use super::run::Signals;
+use super::select::{Kind, Selector};
+use super::worker::{Settings, Worker};
+use crate::cli::{Format, Mode, Options};
+use crate::event::Event;
+use crate::protocol::PROTOCOLS;
+use crate::sink::Sink;
+use crate::sink::interval::Interval;
+use crate::sink::json::JsonSink;
+use crate::sink::select::Select;
+use crate::sink::stats::Rules;
+use crate::sink::stats::summary::Summary;
+use crate::sink::text::TextSink;
+use crate::source::live::Drift;
+use crate::wire::Transport;
+
+/// The options of a run, and what follows from them.
+pub(super) struct Setup<'a> {
+    pub(super) options: &'a Options,
+    pub(super) signals: &'a Signals,
+    pub(super) selector: Arc<Selector>,
+    /// The ports that were asked for, in their order, ranges ascending, each once.
+    pub(super) asked: Vec<u16>,
+}
+
+impl<'a> Setup<'a> {
+    pub(super) fn new(options: &'a Options, signals: &'a Signals) -> Self {
+        Self {
+            options,
+            signals,
+            selector: Arc::new(selector(options)),
+            asked: asked(options),
+        }
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            threshold: self.options.threshold,
+            include_blocking: self.options.include_blocking,
+        }
+    }
+
+    /// What one of `workers` is told.
+    pub(super) fn settings(&self, worker: usize, workers: usize) -> Settings {
+        Settings {
+            selector: Arc::clone(&self.selector),
+            timeout: self.options.timeout,
+            threshold: self.options.threshold,
+            worker,
+            workers,
+        }
+    }
+
+    /// Where the report goes.
+    ///
+    /// # Errors
+    /// When its file cannot be made.
+    pub(super) fn report(&self) -> anyhow::Result<Report> {
+        let path = self.options.output.as_deref();
+        Report::new(path, self.saves_to_stdout()).map_err(|error| {
+            let path = path.unwrap_or(Path::new("-")).display();
+            anyhow::anyhow!("--output {path}: {error}")
+        })
+    }
+
+    /// Whether standard output holds saved frames, so that nothing else may be written to it.
+    fn saves_to_stdout(&self) -> bool {
+        self.options.write.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Whether there is a report: a run in the background has one only where a file is named for it.
+    pub(super) fn reports(&self) -> bool {
+        !self.options.daemonize || self.options.output.is_some()
+    }
+
+    fn select(&self) -> Select {
+        let options = self.options;
+        Select {
+            threshold: options.threshold,
+            commands: options.commands.clone(),
+            clients: options.clients.clone(),
+            errors: options.errors,
+            include_blocking: options.include_blocking,
+        }
+    }
+
+    fn is_raw(&self) -> bool {
+        let raw = |mode: Option<Mode>| matches!(mode, Some(Mode::Raw));
+        let ports = &self.options.ports;
+        raw(self.options.mode) || ports.iter().any(|ports| raw(ports.protocol))
+    }
+
+    /// The sink that prints, if the options ask for lines.
+    pub(super) fn printer<W>(&self, out: W, drift: &Drift) -> Option<Box<dyn Sink + Send>>
+    where
+        W: Write + Send + 'static,
+    {
+        let options = self.options;
+        let interval = options
+            .interval
+            .map(|every| Interval::new(every, self.rules(), self.asked.clone()));
+        if options.quiet && interval.is_none() {
+            return None;
+        }
+        let drift = drift.clone();
+        Some(match options.format {
+            Format::Json => {
+                let sink = JsonSink::new(out, self.select());
+                let sink = sink.with_interval(interval).with_drift(drift);
+                Box::new(if options.quiet { sink.quiet() } else { sink })
+            }
+            Format::Text => {
+                let sink = TextSink::new(out, self.select(), TimeZone::system());
+                let sink = sink.with_interval(interval).with_drift(drift);
+                match (options.quiet, self.is_raw()) {
+                    (true, _) => Box::new(sink.quiet()),
+                    (false, true) => Box::new(sink.with_packets()),
+                    (false, false) => Box::new(sink),
+                }
+            }
+        })
+    }
+
+    /// The summary as it is printed.
+    pub(super) fn summary(&self, summary: &Summary) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        match self.options.format {
+            Format::Json => summary.write_json(&mut out)?,
+            Format::Text => summary.write_text(&mut out)?,
+        }
+        Ok(out)
+    }
+
+    /// Looks at signals and sinks; true ends the run.
+    pub(super) fn look(&self, worker: &mut Worker, report: &Report) -> bool {
+        if self.signals.reopen.swap(false, Ordering::Relaxed) {
+            worker.outlet().tell(&Event::Reopen);
+            report.reopen();
+        }
+        self.signals.stop.load(Ordering::Relaxed) || worker.outlet().has_failed()
+    }
+}
+
+/// What the options monitor.
+fn selector(options: &Options) -> Selector {
+    let mode = options.mode.unwrap_or(Mode::Auto);
+    let kind = match mode {
+        Mode::Auto => Kind::Auto,
+        Mode::Raw => Kind::Raw,
+        Mode::Protocol(protocol) => Kind::Speaking(protocol),
+    };
+    let mut selector = Selector::new(kind, options.servers.clone());
+    for ports in &options.ports {
+        let kind = match ports.protocol.unwrap_or(mode) {
+            Mode::Auto => Kind::Auto,
+            Mode::Raw => Kind::Raw,
+            Mode::Protocol(protocol) => Kind::Forced(protocol),
+        };
+        selector.add_ports(ports.first..=ports.last, kind);
+    }
+    if options.read.is_none() && options.ports.is_empty() {
+        for port in well_known(mode) {
+            selector.add_ports(port..=port, kind);
+        }
+    }
+    let (tcp, udp) = transports(options);
+    selector.transports(tcp, udp);
+    selector
+}
+
+/// The ports that a mode's servers listen on, ascending, each once; none for raw mode, which is of any port.
+pub(super) fn well_known(mode: Mode) -> Vec<u16> {
+    let mut ports: Vec<u16> = match mode {
+        Mode::Raw => Vec::new(),
+        Mode::Auto => PROTOCOLS
+            .iter()
+            .flat_map(|one| one.ports())
+            .copied()
+            .collect(),
+        Mode::Protocol(protocol) => protocol.ports().to_vec(),
+    };
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// Which transports, TCP and UDP, are looked at: `-u` is UDP alone, raw mode without it TCP alone.
+pub(super) fn transports(options: &Options) -> (bool, bool) {
+    if options.udp {
+        return (false, true);
+    }
+    let mode = options.mode.unwrap_or(Mode::Auto);
+    let carries = |transport: Transport| match mode {
+        Mode::Raw => transport == Transport::Tcp,
+        Mode::Auto => true,
+        Mode::Protocol(protocol) => {
+            protocol.transports().contains(&transport)
+                || options.ports.iter().any(|ports| {
+                    matches!(ports.protocol, Some(Mode::Protocol(other))
+                        if other.transports().contains(&transport))
+                })
+        }
+    };
+    (carries(Transport::Tcp), carries(Transport::Udp))
+}
+
+fn asked(options: &Options) -> Vec<u16> {
+    let mut asked = Vec::new();
+    let mut seen = vec![false; 1 << 16];
+    for port in options
+        .ports
+        .iter()
+        .flat_map(|ports| ports.first..=ports.last)
+    {
+        if !std::mem::replace(&mut seen[usize::from(port)], true) {
+            asked.push(port);
+        }
+    }
+    asked
+}

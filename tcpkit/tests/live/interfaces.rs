@@ -1,0 +1,197 @@
+//! One frame counts once, wherever it passes; interfaces come and go; tags and tunnels of switches.
+
+use std::time::Duration;
+
+use pcap::Capture;
+use rustix::process::Signal;
+
+use crate::ENGINES;
+use crate::clients;
+use crate::common::Script;
+use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, connect, privileged};
+use crate::run::{Run, assert_exact, requests};
+use crate::servers::{REDIS, Redis};
+
+const ANY: [&str; 7] = ["-i", "any", "-p", "6379", "-q", "--format", "json"];
+
+/// Client in a container, bridge on the host, server in another container: the host sees each frame on two veths
+/// and on the bridge.
+#[test]
+fn a_frame_that_crosses_a_bridge_counts_once() {
+    if !privileged() {
+        return;
+    }
+    let (host, client, server) = (Namespace::new(), Namespace::new(), Namespace::new());
+    host.ip(&["link", "add", "br0", "type", "bridge"]);
+    host.ip(&["link", "set", "br0", "up"]);
+    host.ip(&["addr", "add", "10.97.0.1/24", "dev", "br0"]);
+    for (namespace, port, address) in [
+        (&client, "vc", "10.97.0.2/24"),
+        (&server, "vs", "10.97.0.3/24"),
+    ] {
+        connect((&host, port), (namespace, "eth0"), 1500);
+        host.ip(&["link", "set", port, "master", "br0"]);
+        namespace.ip(&["addr", "add", address, "dev", "eth0"]);
+    }
+    for (place, address) in [(&server, "10.97.0.3"), (&host, "10.97.0.1")] {
+        let redis = Redis::start(place);
+        for engine in ENGINES {
+            let run = Run::start(&host, &[engine, &ANY[..]].concat());
+            redis.forget();
+            clients::redis(&client, address, 2000, 1, 100);
+            clients::redis(&client, address, 640, 64, 3000);
+            let report = run.stop().report();
+            assert_exact(&report.summary, address);
+            for command in ["SET", "GET"] {
+                assert_eq!(
+                    requests(&report.summary, REDIS, command),
+                    redis.calls(command)
+                );
+            }
+            let capture = &report.summary["capture"];
+            assert_eq!(capture["retransmissions"], 0, "{capture}");
+            assert!(capture["duplicates"].as_u64().unwrap() > 2000, "{capture}");
+        }
+    }
+}
+
+#[test]
+fn several_named_interfaces_are_one_capture_in_order() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = ["-i", "lo,tks", "-p", "6379", "-q", "--format", "json"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        redis.forget();
+        clients::redis(&pair.client, SERVER_V4, 2000, 16, 100);
+        clients::redis(&pair.server, "127.0.0.1", 2000, 16, 100);
+        let report = run.stop().report();
+        assert_exact(&report.summary, "lo and veth");
+        assert_eq!(requests(&report.summary, REDIS, "GET"), redis.calls("GET"));
+    }
+}
+
+#[test]
+fn an_interface_that_appears_later_is_captured() {
+    if !privileged() {
+        return;
+    }
+    for engine in ENGINES {
+        let (server, client) = (Namespace::new(), Namespace::new());
+        let redis = Redis::start(&server);
+        let run = Run::start(&server, &[engine, &ANY[..]].concat());
+        connect((&server, "late0"), (&client, "eth0"), 1500);
+        server.ip(&["addr", "add", "10.97.0.1/24", "dev", "late0"]);
+        client.ip(&["addr", "add", "10.97.0.2/24", "dev", "eth0"]);
+        // An engine that has to find the interface is given the time to.
+        std::thread::sleep(Duration::from_secs(2));
+        clients::redis(&client, SERVER_V4, 100, 1, 10);
+        let report = run.stop().report();
+        assert_exact(&report.summary, "late0");
+        assert_eq!(requests(&report.summary, REDIS, "SET"), redis.calls("SET"));
+    }
+}
+
+#[test]
+fn the_last_interface_going_ends_the_run_with_its_summary() {
+    if !privileged() {
+        return;
+    }
+    for engine in ENGINES {
+        let pair = Pair::new(1500);
+        let _redis = Redis::start(&pair.server);
+        let args = ["-i", SERVER_IF, "-p", "6379", "-q"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        clients::redis(&pair.client, SERVER_V4, 100, 1, 10);
+        std::thread::sleep(Duration::from_millis(300));
+        pair.server.ip(&["link", "del", SERVER_IF]);
+        let ended = run.wait();
+        assert!(!ended.status.success());
+        assert!(
+            ended.said.contains("capturing on tks has ended"),
+            "{}",
+            ended.said
+        );
+        assert!(ended.output.contains("port 6379: 20"), "{}", ended.output);
+    }
+}
+
+/// Frames as a trunk port has them, tagged once and twice.
+#[test]
+fn vlan_tags_are_looked_behind() {
+    if !privileged() {
+        return;
+    }
+    for engine in ENGINES {
+        // Behind "vlan 7" libpcap takes a second tag for what it is: another protocol.
+        for (filter, expected) in [(None, 3), (Some("vlan 7"), 1)] {
+            let pair = Pair::new(1500);
+            let mut args = vec!["-i", SERVER_IF, "-p", "6379", "--format", "json"];
+            args.extend(filter);
+            let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+            pair.client.within(|| {
+                for (port, tags) in [(1001, &[][..]), (1002, &[7]), (1003, &[7, 9])] {
+                    send(&conversation(port), tags);
+                }
+            });
+            std::thread::sleep(Duration::from_millis(300));
+            let report = run.stop().report();
+            let texts: Vec<_> = report
+                .exchanges
+                .iter()
+                .map(|one| &one["client"]["port"])
+                .collect();
+            assert_eq!(texts.len(), expected, "{filter:?}: {texts:?}");
+        }
+    }
+}
+
+fn conversation(port: u16) -> Script {
+    let mut script = Script::new(port, 6379);
+    script.say(false, b"*1\r\n$4\r\nPING\r\n", 1400);
+    script.say(true, b"+PONG\r\n", 1400);
+    script.close();
+    script
+}
+
+fn send(script: &Script, tags: &[u16]) {
+    let mut device = Capture::from_device("tkc").unwrap().open().unwrap();
+    for sent in &script.frames {
+        let (head, rest) = sent.bytes.split_at(12);
+        let mut frame = head.to_vec();
+        for tag in tags {
+            frame.extend([0x81, 0]);
+            frame.extend(tag.to_be_bytes());
+        }
+        frame.extend(rest);
+        device.sendpacket(frame).unwrap();
+    }
+}
+
+#[test]
+fn a_second_instance_works_beside_the_first() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = [engine, &ANY[..]].concat();
+        let [first, second] = [(); 2].map(|()| Run::start(&pair.server, &args));
+        redis.forget();
+        clients::redis(&pair.client, SERVER_V4, 500, 1, 10);
+        first.signal(Signal::TERM);
+        let first = first.wait().report();
+        clients::redis(&pair.client, SERVER_V4, 500, 1, 10);
+        let second = second.stop().report();
+        assert_eq!(
+            requests(&first.summary, REDIS, "SET") * 2,
+            redis.calls("SET")
+        );
+        assert_eq!(requests(&second.summary, REDIS, "SET"), redis.calls("SET"));
+        assert_exact(&second.summary, "second");
+    }
+}

@@ -1,0 +1,193 @@
+//! A process's life: background, signals, rights given up, rights missing.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::ENGINES;
+use crate::clients;
+use crate::net::{Namespace, Pair, SERVER_V4, privileged};
+use crate::run::Run;
+use crate::servers::{Redis, scratch};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tcpkit");
+
+/// Waits for something to become true.
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn holds(file: &Path, text: &str) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|all| all.contains(text))
+}
+
+/// The only tcpkit in a namespace.
+fn daemon(namespace: &Namespace) -> Pid {
+    let is_tcpkit = |pid: &u32| holds(Path::new(&format!("/proc/{pid}/comm")), "tcpkit");
+    let all: Vec<u32> = namespace
+        .processes()
+        .into_iter()
+        .filter(is_tcpkit)
+        .collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    Pid::from_raw(i32::try_from(all[0]).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_in_the_background_reports_to_its_file_and_opens_it_anew() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let folder = scratch("daemon");
+        let (file, moved) = (folder.join("report"), folder.join("report.1"));
+        let mut command = pair.server.command(PROGRAM);
+        command
+            .args(*engine)
+            .args(["-d", "-i", "any", "-p", "6379", "-o"])
+            .arg(&file);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let pid = daemon(&pair.server);
+        clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
+        wait_for("lines in the report", || holds(&file, "| SET key:"));
+        std::fs::rename(&file, &moved).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        // A signal is looked at within a tenth of a second.
+        std::thread::sleep(Duration::from_millis(500));
+        clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
+        wait_for("a new report", || holds(&file, "| SET key:"));
+        kill_process(pid, Signal::TERM).unwrap();
+        wait_for("a summary", || holds(&file, "frames matched"));
+        wait_for("the end", || {
+            !Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists()
+        });
+        assert!(!holds(&moved, "frames matched"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[test]
+fn what_keeps_a_run_from_the_background_is_told_to_the_caller() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    for engine in ENGINES {
+        for (args, told) in [
+            (
+                &["-i", "nosuch0"][..],
+                "--interface nosuch0: there is no such interface; there are ",
+            ),
+            (
+                &["-o", "/nosuch/folder/file"],
+                "--output /nosuch/folder/file: ",
+            ),
+            (
+                &["tcp prot 3"],
+                "the filter \"tcp prot 3\" cannot be used: ",
+            ),
+        ] {
+            let mut command = namespace.command(PROGRAM);
+            command.args(*engine).arg("-d").args(args);
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success() && said.contains(told),
+                "{output:?}"
+            );
+        }
+    }
+    assert!(namespace.processes().is_empty());
+}
+
+#[test]
+fn without_the_right_the_capability_and_what_grants_it_are_named() {
+    if !privileged() {
+        return;
+    }
+    // Where everybody may run it.
+    let folder = scratch("rights");
+    let program = folder.join("tcpkit");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    for engine in ENGINES {
+        let mut command = std::process::Command::new(&program);
+        command
+            .args(*engine)
+            .args(["-i", "lo"])
+            .uid(65534)
+            .gid(65534);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(
+            said.contains("CAP_NET_RAW") && said.contains("sudo setcap"),
+            "{said}"
+        );
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn rights_are_given_up_once_attached() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    // libpcap needs none any longer; another engine keeps what its own test says.
+    let run = Run::start(&namespace, &["--backend", "pcap", "-i", "any"]);
+    let tasks = format!("/proc/{}/task", run.pid());
+    for task in std::fs::read_dir(tasks).unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+        for set in ["CapEff", "CapPrm"] {
+            let line = status.lines().find(|line| line.starts_with(set)).unwrap();
+            assert_eq!(line, format!("{set}:\t0000000000000000"));
+        }
+    }
+    assert!(run.stop().status.success());
+}
+
+#[test]
+fn a_run_ends_after_so_many_exchanges() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = ["-i", "any", "-p", "6379", "--format", "json", "-c", "7"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        clients::redis(&pair.client, SERVER_V4, 100, 1, 10);
+        let ended = run.wait();
+        assert!(ended.took < Duration::from_secs(2));
+        assert_eq!(ended.report().exchanges.len(), 7);
+    }
+}
+
+/// The well-known ports of the mode, without any being asked for.
+#[test]
+fn without_ports_the_modes_own_are_captured() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        for (mode, expected) in [("auto", 20), ("redis", 20), ("dns", 0)] {
+            let args = ["-m", mode, "--format", "json", "--command", "get,set"];
+            let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+            clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
+            assert_eq!(run.stop().report().exchanges.len(), expected, "{mode}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Live capture, against real servers in network namespaces.
+//!
+//! What a server counted is what tcpkit has to report, all of it exact, with every engine of this build. The tests
+//! need root: without it they say so and pass, except where `CI=true` asks for all of them.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod counts;
+mod interfaces;
+mod life;
+mod net;
+mod output;
+mod run;
+mod servers;
+mod times;
+
+/// The engines that every count is checked with, as arguments.
+const ENGINES: &[&[&str]] = &[&["--backend", "pcap"]];

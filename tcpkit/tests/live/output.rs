@@ -1,0 +1,110 @@
+//! Outputs that stall: nothing waits for them, what they miss is counted, and the end still comes.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::ENGINES;
+use crate::clients;
+use crate::net::{Pair, SERVER_V4, privileged};
+use crate::run::{Run, assert_exact, requests};
+use crate::servers::{REDIS, Redis};
+use crate::support::Report;
+
+/// Some 40 MB of JSON lines: more than the queue and the pipe hold.
+const REQUESTS: u64 = 30_000;
+
+const ARGS: [&str; 8] = [
+    "-i", "any", "-p", "6379", "--format", "json", "-B", "262144",
+];
+
+#[test]
+fn a_report_that_is_not_read_for_a_while_loses_whole_lines_and_nothing_else() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let (run, mut stdout) = Run::unread(&pair.server, &[engine, &ARGS[..]].concat());
+        redis.forget();
+        clients::redis(&pair.client, SERVER_V4, REQUESTS, 16, 100);
+        std::thread::sleep(Duration::from_secs(2));
+        let said = run.said();
+        assert!(
+            said.contains("lines of the report"),
+            "loss is told when it happens: {said}"
+        );
+        run.signal(Signal::TERM);
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).unwrap();
+        let ended = run.wait();
+        assert!(ended.status.success());
+        let report = Report::parse(&text).unwrap();
+        assert_exact(&report.summary, "all was captured");
+        let counted = redis.calls("SET") + redis.calls("GET");
+        let reported =
+            requests(&report.summary, REDIS, "SET") + requests(&report.summary, REDIS, "GET");
+        assert_eq!(reported, counted);
+        let dropped = report.summary["live"]["lines_dropped"].as_u64().unwrap();
+        assert!(dropped > 0);
+        // redis-benchmark asks for the configuration too.
+        let printed = report.exchanges.len() as u64;
+        let all: u64 = report.summary["ports"][0]["requests"].as_u64().unwrap();
+        assert_eq!(printed + dropped, all);
+    }
+}
+
+#[test]
+fn a_report_that_is_never_read_does_not_keep_the_end() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let (run, stdout) = Run::unread(&pair.server, &[engine, &ARGS[..]].concat());
+        clients::redis(&pair.client, SERVER_V4, REQUESTS, 16, 100);
+        let ended = run.stop();
+        assert!(ended.took < Duration::from_secs(10), "{:?}", ended.took);
+        assert!(ended.status.success(), "{}", ended.said);
+        assert!(
+            ended.said.contains("the report is not read"),
+            "{}",
+            ended.said
+        );
+        drop(stdout);
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_the_run_quietly() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let (run, stdout) = Run::unread(&pair.server, &[engine, &ARGS[..]].concat());
+        drop(stdout);
+        let begun = Instant::now();
+        let client = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            });
+            run.wait()
+        });
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert!(
+            client.status.success(),
+            "{}: {}",
+            client.status,
+            client.said
+        );
+        assert_eq!(client.said.lines().count(), 1, "{}", client.said);
+    }
+}

@@ -1,0 +1,203 @@
+//! The monitoring tax: what a monitor costs the service that it watches.
+//!
+//! redis-server on one CPU, redis-benchmark and the monitor on another, over a veth pair between two namespaces.
+//! Every configuration runs in every round; what counts is the median of the ratios to the unmonitored run of the same
+//! round: CPU time a request of server, client and monitor together, and requests a second.
+
+mod place;
+mod process;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Report;
+use crate::shell;
+use place::{INTERFACE, PORT, Place};
+use process::{Monitor, Spent};
+
+/// Rounds that count.
+const ROUNDS: usize = 7;
+
+/// How often redis-benchmark asks before it waits for answers, and how many requests that makes.
+const LOADS: [(u32, u64); 2] = [(1, 80_000), (16, 600_000)];
+
+/// The most CPU time a request, in units of tcpdump's in the same rounds.
+const OF_TCPDUMP: f64 = 1.05;
+
+/// The most of a CPU that an idle tcpkit may take.
+const IDLE: f64 = 0.005;
+
+/// A monitor: its name, its program and arguments.
+struct Config {
+    name: &'static str,
+    command: fn() -> Command,
+    /// Whether its own account is compared with the server's.
+    is_tcpkit: bool,
+}
+
+/// The first is what others are compared with.
+const CONFIGS: &[Config] = &[
+    Config {
+        name: "tcpdump -w /dev/null",
+        command: tcpdump,
+        is_tcpkit: false,
+    },
+    Config {
+        name: "tcpkit -q --backend pcap",
+        command: || tcpkit(&["--backend", "pcap"]),
+        is_tcpkit: true,
+    },
+];
+
+/// Ratios of one configuration to the unmonitored run, a round each.
+#[derive(Default)]
+struct Ratios {
+    cpu: Vec<f64>,
+    speed: Vec<f64>,
+}
+
+/// Measures every configuration under every load, and an idle tcpkit.
+///
+/// # Errors
+/// When something cannot be run, frames were lost or requests not paired.
+pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
+    let (rounds, scale) = if quick { (1, 10) } else { (ROUNDS, 1) };
+    let place = Place::new()?;
+    let mut ratios: Vec<[Ratios; LOADS.len()]> =
+        CONFIGS.iter().map(|_| Default::default()).collect();
+    for round in 0..rounds {
+        eprintln!("round {} of {rounds}", round + 1);
+        let base = LOADS.map(|load| place.bench(None, load, scale));
+        for (config, ratios) in CONFIGS.iter().zip(&mut ratios) {
+            let spent = monitored(&place, config, scale)?;
+            for ((spent, base), ratios) in spent.iter().zip(&base).zip(ratios) {
+                let base = base.as_ref().ok().context("the unmonitored run failed")?;
+                ratios.cpu.push(spent.cpu / base.cpu);
+                ratios.speed.push(spent.speed / base.speed);
+            }
+        }
+    }
+    tell(report, &ratios, rounds);
+    idle(report, &place)
+}
+
+/// Runs every load beside a monitor.
+fn monitored(place: &Place, config: &Config, scale: u64) -> Result<Vec<Spent>> {
+    place.redis.forget()?;
+    let monitor = Monitor::start(&place.namespace, (config.command)())?;
+    let spent: Result<Vec<Spent>> = LOADS
+        .iter()
+        .map(|load| place.bench(Some(monitor.pid()), *load, scale))
+        .collect();
+    let said = monitor.stop()?;
+    if config.is_tcpkit {
+        all_were_paired(&said, place.redis.calls()?)?;
+    }
+    spent
+}
+
+/// What the summary says beside what the server counted.
+fn all_were_paired(said: &str, calls: u64) -> Result<()> {
+    let summary: Value = serde_json::from_str(said.lines().last().context("no summary")?)?;
+    let ports = summary["ports"].as_array().context("no ports")?;
+    let commands = ports
+        .iter()
+        .flat_map(|port| port["commands"].as_array().into_iter().flatten());
+    let sets = commands.filter(|command| command["command"] == "SET");
+    let paired: u64 = sets
+        .filter_map(|command| command["requests"].as_u64())
+        .sum();
+    let lost = &summary["capture"]["dropped"];
+    ensure!(
+        paired == calls && lost == 0,
+        "{paired} of {calls} requests were paired, {lost} frames lost"
+    );
+    Ok(())
+}
+
+fn tell(report: &mut Report, ratios: &[[Ratios; LOADS.len()]], rounds: usize) {
+    report.line("\n## Monitoring tax\n");
+    report.line(&format!(
+        "redis at full speed over veth, median of {rounds} rounds, ratios to the unmonitored run of the same round; no frame \
+         lost, every request paired\n"
+    ));
+    report
+        .line("| monitor | -P | CPU a request (min, max) | requests a second |\n|---|---|---|---|");
+    for (config, ratios) in CONFIGS.iter().zip(ratios) {
+        for ((depth, _), ratios) in LOADS.iter().zip(ratios) {
+            let (least, most) = extremes(&ratios.cpu);
+            report.line(&format!(
+                "| `{}` | {depth} | {:.3} ({least:.3}, {most:.3}) | {:.3} |",
+                config.name,
+                median(&ratios.cpu),
+                median(&ratios.speed)
+            ));
+        }
+    }
+    report.line("\n| ratio | measured | at most | |\n|---|---|---|---|");
+    let Some((tcpdump, others)) = ratios.split_first() else {
+        return;
+    };
+    for (config, ratios) in CONFIGS.iter().skip(1).zip(others) {
+        for (((depth, _), ours), theirs) in LOADS.iter().zip(ratios).zip(tcpdump) {
+            let ratio = median(&ours.cpu) / median(&theirs.cpu);
+            let name = format!("`{}` to tcpdump, CPU a request at -P {depth}", config.name);
+            report.verdict(&name, ratio, OF_TCPDUMP);
+        }
+    }
+}
+
+/// An idle tcpkit, in percent of a CPU.
+fn idle(report: &mut Report, place: &Place) -> Result<()> {
+    let time = Duration::from_secs(10);
+    for config in CONFIGS.iter().filter(|config| config.is_tcpkit) {
+        let monitor = Monitor::start(&place.namespace, (config.command)())?;
+        let before = process::cpu(monitor.pid());
+        std::thread::sleep(time);
+        let used = process::cpu(monitor.pid()) - before;
+        monitor.stop()?;
+        let name = format!("`{}` idle, % of a CPU", config.name);
+        report.verdict(&name, used / time.as_secs_f64() * 100.0, IDLE * 100.0);
+    }
+    Ok(())
+}
+
+fn tcpdump() -> Command {
+    let mut command = Command::new("tcpdump");
+    command.args(["-i", INTERFACE, "-n", "-s", "0", "-w", "/dev/null"]);
+    command
+        .arg(format!("tcp port {PORT}"))
+        .stdout(Stdio::null());
+    command
+}
+
+fn tcpkit(args: &[&str]) -> Command {
+    let mut command = Command::new(shell::target().join("release/tcpkit"));
+    command.args([
+        "-i",
+        INTERFACE,
+        "-p",
+        &format!("{PORT}=redis"),
+        "-q",
+        "--format",
+        "json",
+    ]);
+    command.args(args).stdout(Stdio::piped());
+    command
+}
+
+/// The middle one; 0 of none.
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn extremes(values: &[f64]) -> (f64, f64) {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(0.0, f64::max);
+    (least, most)
+}
