@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{packages, rooms, shell, test};
+use crate::{ebpf, packages, rooms, shell, test};
 
 /// Runs every check; the first that fails ends it.
 ///
@@ -24,6 +24,7 @@ pub fn main() -> Result<()> {
         "--deny",
         "warnings",
     ]))?;
+    ebpf::check_committed()?;
     test::main(&test::Options::default())?;
     documentation()
 }

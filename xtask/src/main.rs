@@ -3,6 +3,7 @@
 mod bench;
 mod bless;
 mod ci;
+mod ebpf;
 mod packages;
 mod record;
 mod rooms;
@@ -29,6 +30,8 @@ enum Command {
     Test(test::Options),
     /// Everything that a change has to pass
     Ci,
+    /// Build the programs for the kernel, and keep the object that tcpkit embeds
+    Ebpf(ebpf::Options),
     /// Check that a room of the library names only the rooms before it
     Rooms,
     /// Rewrite the expected output of the golden cases
@@ -44,6 +47,7 @@ fn main() -> Result<()> {
         Command::Run(options) => run::main(&options),
         Command::Test(options) => test::main(&options),
         Command::Ci => ci::main(),
+        Command::Ebpf(options) => ebpf::main(&options),
         Command::Rooms => rooms::main(),
         Command::Bless => bless::main(),
         Command::Record(options) => record::main(&options),
