@@ -3,6 +3,8 @@
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 
+use tcpkit_common::{FRAME, PAGE_FRAME, XDP_FRAME};
+
 use crate::bytes::Linear;
 use crate::verifier::{hide, offset};
 
@@ -28,6 +30,9 @@ impl OuterTag {
 pub trait Frame {
     /// Whether bytes beyond [`Frame::linear`] can be copied.
     const SCATTERED: bool;
+
+    /// Most bytes that [`Frame::copy`] copies.
+    const MOST: u32;
 
     /// Bytes of the frame, as it lies in memory.
     fn len(&self) -> u32;
@@ -59,6 +64,7 @@ impl Skb {
 
 impl Frame for Skb {
     const SCATTERED: bool = true;
+    const MOST: u32 = FRAME;
 
     #[inline(always)]
     fn len(&self) -> u32 {
@@ -110,6 +116,7 @@ impl Fragments {
 
 impl Frame for Fragments {
     const SCATTERED: bool = true;
+    const MOST: u32 = XDP_FRAME;
 
     #[inline(always)]
     fn len(&self) -> u32 {
@@ -157,6 +164,7 @@ const WORD: usize = size_of::<u64>();
 
 impl Frame for Page {
     const SCATTERED: bool = false;
+    const MOST: u32 = PAGE_FRAME;
 
     #[inline(always)]
     fn len(&self) -> u32 {

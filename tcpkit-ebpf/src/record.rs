@@ -1,9 +1,7 @@
 //! A record in the ring of this CPU: the smallest class that the frame fits in.
 
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ringbuf_query};
-use tcpkit_common::{
-    CLASSES, Counters, FRAME, HEAD, Head, PAGE_FRAME, RING_HEADER, VLAN_TAG, control, count,
-};
+use tcpkit_common::{CLASSES, Counters, HEAD, Head, RING_HEADER, VLAN_TAG, control, count};
 
 use crate::frame::{Frame, OuterTag};
 use crate::maps::{CONTROL, RINGS, Ring};
@@ -38,8 +36,7 @@ pub fn emit<F: Frame>(frame: &F, mut head: Head, counters: &mut Counters) {
     let tag_length = if tag.is_present { VLAN_TAG } else { 0 };
     head.wire_len = length + tag_length;
     let asked = head.wire_len.min(SNAPLEN.load());
-    let most = if F::SCATTERED { FRAME } else { PAGE_FRAME };
-    let copied = (asked - tag_length).min(most);
+    let copied = (asked - tag_length).min(F::MOST);
     head.captured = copied + tag_length;
     head.start = (HEAD as u32 - tag_length) as u8;
     if head.captured < asked {

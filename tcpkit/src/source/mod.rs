@@ -3,6 +3,8 @@
 //! Reads bytes from the outside, makes [`Frame`]s: link-layer bytes, a timestamp, the length on
 //! the wire. Every source yields the same thing, so there is one decoder behind all of them.
 
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 pub mod file;
 pub mod filter;
 pub mod live;
