@@ -3,6 +3,7 @@
 //! Nothing that came from a wire, a file or a user grows without one of these. What a bound
 //! drops is counted, and the count is shown in the summary.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Independent parts that conversations are spread over by a fixed hash.
@@ -175,3 +176,25 @@ pub const DNS_REPEAT_TIME: Duration = Duration::from_secs(5);
 
 /// Places of a segment that are looked at in full when DNS over TCP is searched for its next message.
 pub const DNS_RESYNC_TRIES: usize = 8;
+
+/// Bytes of all rings together that the programs in the kernel write to, unless the user says otherwise: at
+/// ten million small records a second they hold the frames of 25 ms.
+pub const RINGS_BYTES: u64 = 32 << 20;
+
+/// Least bytes of a ring, as long as the budget gives more than one: smaller ones lost up to 3.75 % of the frames.
+/// CPUs share rings where the budget is too small for one each.
+pub const RING_BYTES: u64 = 512 << 10;
+
+/// A record is handed on when it is so old: one with an earlier time may still be on its way on another CPU.
+pub const RING_HOLD: Duration = Duration::from_micros(200);
+
+/// Shortest and longest time between two looks at the rings. Waking the reader costs the kernel more than
+/// all the rest, so it looks by itself, as often as the rings' fill asks for.
+pub const RING_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_micros(500)..=Duration::from_millis(5);
+
+/// After so long without a record the reader sleeps until the kernel wakes it.
+pub const RING_IDLE: Duration = Duration::from_millis(10);
+
+/// Bytes of a ring after which its room is given back: seldom, since the kernel writes to the same cache line.
+pub const RING_PUBLISH: usize = 64 << 10;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{packages, portable, rooms, shell, test};
+use crate::{ebpf, packages, portable, rooms, shell, test};
 
 /// Runs every check; the first that fails ends it.
 ///
@@ -25,6 +25,7 @@ pub fn main() -> Result<()> {
         "warnings",
     ]))?;
     portable::main()?;
+    ebpf::check_committed()?;
     test::main(&test::Options::default())?;
     documentation()
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod bless;
 mod ci;
+mod ebpf;
 mod packages;
 mod portable;
 mod record;
@@ -30,6 +31,8 @@ enum Command {
     Test(test::Options),
     /// Everything that a change has to pass
     Ci,
+    /// Build the programs for the kernel, and keep the object that tcpkit embeds
+    Ebpf(ebpf::Options),
     /// Check that a room of the library names only the rooms before it
     Rooms,
     /// Check that the program builds for other systems
@@ -47,6 +50,7 @@ fn main() -> Result<()> {
         Command::Run(options) => run::main(&options),
         Command::Test(options) => test::main(&options),
         Command::Ci => ci::main(),
+        Command::Ebpf(options) => ebpf::main(&options),
         Command::Rooms => rooms::main(),
         Command::Portable => portable::main(),
         Command::Bless => bless::main(),

@@ -4,6 +4,7 @@
 //! or a program, never by its package.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +23,7 @@ pub struct Need {
 enum Probe {
     Program(&'static str),
     Library(&'static str),
+    File(&'static str),
 }
 
 /// A platform's package manager.
@@ -149,6 +151,32 @@ pub const TEST: &[Need] = &[
     ),
 ];
 
+/// A compiler with the source of the standard library. Debian's packages of that name are of the same version, and
+/// newer than its others; elsewhere, or beside them, rustup's nightly does.
+pub const EBPF_COMPILER: &[Need] = &[
+    debian_file("rustc with a new LLVM", "/usr/bin/rustc", "rustc-web"),
+    debian_file(
+        "the source of its standard library",
+        "/usr/lib/rustlib/src/rust/library/core",
+        "rust-web-src",
+    ),
+];
+
+/// What bpf-linker is built against.
+pub const LLVM_22: &[Need] = &[
+    debian_file("LLVM 22", "/usr/lib/llvm-22/bin/llvm-config", "llvm-22-dev"),
+    debian_file(
+        "Polly of LLVM 22",
+        "/usr/lib/llvm-22/lib/libPolly.a",
+        "libpolly-22-dev",
+    ),
+    debian_file(
+        "zstd with its headers",
+        "/usr/include/zstd.h",
+        "libzstd-dev",
+    ),
+];
+
 /// Installs those of `needs` that are missing.
 ///
 /// # Errors
@@ -209,6 +237,7 @@ impl Need {
         match self.probe {
             Probe::Program(name) => shell::find(name).is_some(),
             Probe::Library(name) => links(name),
+            Probe::File(path) => Path::new(path).exists(),
         }
     }
 }
@@ -237,6 +266,15 @@ const fn need(program: &'static str, packages: [&'static str; MANAGERS.len()]) -
         what: program,
         probe: Probe::Program(program),
         packages,
+    }
+}
+
+/// Something that is known to be in Debian, at this place.
+const fn debian_file(what: &'static str, path: &'static str, package: &'static str) -> Need {
+    Need {
+        what,
+        probe: Probe::File(path),
+        packages: [package; MANAGERS.len()],
     }
 }
 
@@ -274,7 +312,8 @@ mod tests {
 
     #[test]
     fn every_need_has_a_package_for_every_manager() {
-        for need in BUILD.iter().chain(TEST) {
+        let all = [BUILD, TEST, EBPF_COMPILER, LLVM_22];
+        for need in all.into_iter().flatten() {
             assert!(
                 need.packages.iter().all(|package| !package.is_empty()),
                 "{}",

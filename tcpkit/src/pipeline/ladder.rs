@@ -14,18 +14,45 @@ struct Rung {
     name: &'static str,
     /// Whether it can do what `--xdp` asks for.
     xdp: bool,
-    open: fn(&Interest, &Options) -> Opened,
+    open: fn(&Interest, &Options, &mut Vec<String>) -> Opened,
 }
 
 type Opened = Result<Box<dyn Engine>, SourceError>;
 
 /// The engines of this build, the best one first.
-const RUNGS: &[Rung] = &[Rung {
-    backend: Backend::Pcap,
-    name: "libpcap",
-    xdp: false,
-    open: |interest, _| Ok(Box::new(Libpcap::open(interest)?)),
-}];
+const RUNGS: &[Rung] = &[
+    #[cfg(all(feature = "ebpf", target_os = "linux"))]
+    Rung {
+        backend: Backend::Ebpf,
+        name: "eBPF",
+        xdp: true,
+        open: ebpf,
+    },
+    Rung {
+        backend: Backend::Pcap,
+        name: "libpcap",
+        xdp: false,
+        open: |interest, _, _| Ok(Box::new(Libpcap::open(interest)?)),
+    },
+];
+
+/// The programs in the kernel, at the hooks that `--xdp` asks for.
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+fn ebpf(interest: &Interest, options: &Options, notices: &mut Vec<String>) -> Opened {
+    use crate::cli::Xdp;
+    use crate::source::ebpf::{Hooks, XdpMode, open};
+
+    let hooks = options.xdp.map_or(Hooks::Tc, |xdp| {
+        Hooks::Xdp(match xdp {
+            Xdp::Auto => XdpMode::Auto,
+            Xdp::Native => XdpMode::Native,
+            Xdp::Generic => XdpMode::Generic,
+        })
+    });
+    let (engine, steps) = open(interest, hooks).map_err(|refusal| SourceError(refusal.0))?;
+    notices.extend(steps);
+    Ok(engine)
+}
 
 /// Opens the engine that the options ask for, or the first that works. Why others do not is told to `notices`.
 ///
@@ -55,7 +82,7 @@ fn climb(
         bail!("{}", lacking(options));
     }
     while let Some(rung) = fit.next() {
-        match ((rung.open)(interest, options), fit.peek()) {
+        match ((rung.open)(interest, options, notices), fit.peek()) {
             (Ok(engine), _) => return Ok(engine),
             (Err(why), Some(next)) => {
                 notices.push(format!(
@@ -102,14 +129,14 @@ mod tests {
         backend: Backend::Ebpf,
         name: "eBPF",
         xdp: true,
-        open: |_, _| Err(SourceError("the kernel says no".to_owned())),
+        open: |_, _, _| Err(SourceError("the kernel says no".to_owned())),
     };
 
     const REFUSES_TOO: Rung = Rung {
         backend: Backend::Pcap,
         name: "libpcap",
         xdp: false,
-        open: |_, _| Err(SourceError("CAP_NET_RAW".to_owned())),
+        open: |_, _, _| Err(SourceError("CAP_NET_RAW".to_owned())),
     };
 
     fn refused(rungs: &[Rung], args: &str) -> (String, Vec<String>) {

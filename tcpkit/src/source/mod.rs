@@ -5,6 +5,8 @@
 
 mod clock;
 mod datalink;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 pub mod file;
 pub mod filter;
 pub mod libpcap;

@@ -1,0 +1,161 @@
+//! TC where the kernel has no TCX: filters at a clsact qdisc.
+//!
+//! Such a filter outlives a process that is killed. So the programs look at the reader's heartbeat and do nothing
+//! once it is stale, and the next start removes filters that carry our name and are left behind. A qdisc that
+//! others may use is never removed.
+
+use std::io;
+
+use aya::Ebpf;
+use aya::maps::{Array, MapData, MapInfo};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact,
+};
+use aya::programs::{Link, Program, ProgramError, TcAttachType, TcError, loaded_programs};
+use tcpkit_common::{Control, HEARTBEAT_STALE, control, map, program};
+
+use super::clock;
+use super::interfaces::Device;
+use super::netlink::{attributes, dump, text, u32_at};
+
+/// A filter that carries our name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Filter {
+    interface: String,
+    is_ingress: bool,
+    name: String,
+    priority: u16,
+    handle: u32,
+    program: u32,
+}
+
+/// Attaches a loaded program as a filter; it goes with `ebpf`.
+///
+/// # Errors
+/// When the qdisc or the filter cannot be added.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    name: &str,
+    interface: &str,
+    is_ingress: bool,
+) -> Result<(), ProgramError> {
+    match qdisc_add_clsact(interface) {
+        // There is one, ours of an earlier run or somebody else's: both will do.
+        Ok(()) | Err(TcError::AlreadyAttached) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let Some(Program::SchedClassifier(program)) = ebpf.program_mut(name) else {
+        return Err(ProgramError::UnexpectedProgramType);
+    };
+    let options = TcAttachOptions::Netlink(NlOptions::default());
+    program.attach_with_options(interface, kind(is_ingress), options)?;
+    Ok(())
+}
+
+/// Removes the filters that processes which are gone left behind on these interfaces; says what it removed.
+pub(super) fn clean(devices: &[Device]) -> Vec<String> {
+    let mut said = Vec::new();
+    for filter in left_behind(devices) {
+        let way = if filter.is_ingress {
+            "ingress"
+        } else {
+            "egress"
+        };
+        let what = format!("{} at {way} of {}", filter.name, filter.interface);
+        said.push(match filter.remove() {
+            Ok(()) => format!("removed the filter {what}, left behind by a run that was killed"),
+            Err(error) => format!("the filter {what} cannot be removed: {error}"),
+        });
+    }
+    said
+}
+
+/// Filters of ours whose reader is gone.
+pub(super) fn left_behind(devices: &[Device]) -> Vec<Filter> {
+    let filters = devices.iter().flat_map(|device| {
+        let ingress = filters(device, true).unwrap_or_default();
+        ingress
+            .into_iter()
+            .chain(filters(device, false).unwrap_or_default())
+    });
+    filters
+        .filter(|filter| is_left_behind(filter.program))
+        .collect()
+}
+
+impl Filter {
+    fn remove(&self) -> Result<(), ProgramError> {
+        let way = kind(self.is_ingress);
+        let handle = TcHandle::from(self.handle);
+        let link = SchedClassifierLink::attached(&self.interface, way, self.priority, handle, None);
+        link.map_err(TcError::IoError)?.detach()
+    }
+}
+
+fn kind(is_ingress: bool) -> TcAttachType {
+    if is_ingress {
+        TcAttachType::Ingress
+    } else {
+        TcAttachType::Egress
+    }
+}
+
+/// Parents of filters at a clsact qdisc.
+const INGRESS: u32 = 0xffff_fff2;
+const EGRESS: u32 = 0xffff_fff3;
+
+/// Bytes of `struct tcmsg`.
+const HEADER: usize = 20;
+
+/// Attributes of a filter, and of one that is a program.
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_ID: u16 = 11;
+
+/// Filters of one way that carry our name.
+fn filters(device: &Device, is_ingress: bool) -> io::Result<Vec<Filter>> {
+    let mut header = vec![0; 4];
+    header.extend(device.index.to_ne_bytes());
+    header.extend(0_u32.to_ne_bytes());
+    header.extend(if is_ingress { INGRESS } else { EGRESS }.to_ne_bytes());
+    header.extend(0_u32.to_ne_bytes());
+    let messages = dump(libc::RTM_GETTFILTER, &header)?;
+    let found = messages.iter().filter_map(|message| {
+        let filter = filter(&message.body, &device.name, is_ingress)?;
+        program::ALL
+            .contains(&filter.name.as_str())
+            .then_some(filter)
+    });
+    Ok(found.collect())
+}
+
+fn filter(body: &[u8], interface: &str, is_ingress: bool) -> Option<Filter> {
+    let (_, options) = attributes(body, HEADER).find(|(kind, _)| *kind == TCA_OPTIONS)?;
+    let option = |wanted: u16| attributes(options, 0).find(|(kind, _)| *kind == wanted);
+    Some(Filter {
+        interface: interface.to_owned(),
+        is_ingress,
+        name: text(option(TCA_BPF_NAME)?.1),
+        priority: (u32_at(body, 16)? >> 16) as u16,
+        handle: u32_at(body, 8)?,
+        program: u32_at(option(TCA_BPF_ID)?.1, 0)?,
+    })
+}
+
+/// Whether a program's reader is gone. Where that cannot be told, it is taken to be alive.
+fn is_left_behind(id: u32) -> bool {
+    heartbeat(id).is_some_and(|last| clock::boot().saturating_sub(last) > HEARTBEAT_STALE)
+}
+
+/// When the reader of a program was last alive.
+fn heartbeat(id: u32) -> Option<u64> {
+    let info = loaded_programs().flatten().find(|info| info.id() == id)?;
+    let maps = info.map_ids().ok()??;
+    let control = maps.into_iter().find(|&id| {
+        MapInfo::from_id(id).is_ok_and(|info| info.name_as_str() == Some(map::CONTROL))
+    })?;
+    let control = MapData::from_id(control).ok()?;
+    let control: Array<_, Control> = Array::try_from(aya::maps::Map::Array(control)).ok()?;
+    let words = control.get(&0, 0).ok()?;
+    words.get(control::HEARTBEAT).copied()
+}

@@ -1,0 +1,298 @@
+//! The engine: attached programs, the rings that they fill, the interfaces that they are on.
+
+use std::time::{Duration, Instant};
+
+use tcpkit_common::{EGRESS, INGRESS, count, map};
+
+use super::clock::{self, Clock};
+use super::interfaces::{Device, devices};
+use super::ladder::Ladder;
+use super::log::Diagnostics;
+use super::merge::{Drained, drain};
+use super::pace::{Pace, fullest};
+use super::ring::Record;
+use super::{Hooks, Refusal};
+use crate::limits::{INTERFACES, RING_HOLD};
+use crate::source::live::{Counters, Engine, Interest, Privilege};
+use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp};
+
+/// How often interfaces are looked for, and the programs are told that the reader is alive.
+const CHORES: Duration = Duration::from_secs(1);
+
+/// The engine.
+pub(super) struct Rings {
+    ladder: Ladder,
+    pace: Pace,
+    clock: Clock,
+    diagnostics: Option<Diagnostics>,
+    seen: Seen,
+    /// Names that were asked for; none for every interface.
+    wanted: Vec<String>,
+    /// Interfaces that refused, so that this is said once.
+    refused: Vec<u32>,
+    chores_done: Instant,
+    notices: Vec<String>,
+    /// The last call ended before all was handed on.
+    is_stopped: bool,
+    /// Everything before this time was handed on.
+    settled: Timestamp,
+}
+
+/// What was handed on, and from where.
+struct Seen {
+    interfaces: Vec<Interface>,
+    /// The kernel's index of each of [`Seen::interfaces`].
+    indexes: Vec<u32>,
+    delivered: u64,
+    snaplen: u32,
+}
+
+impl Rings {
+    /// As [`super::open`].
+    pub(super) fn open(interest: &Interest, hooks: Hooks) -> Result<(Self, Vec<String>), Refusal> {
+        let found =
+            devices().map_err(|error| Refusal(format!("no list of interfaces: {error}")))?;
+        let chosen = chosen(&interest.interfaces, &found)?;
+        let mut ladder = Ladder::new(interest, hooks, &found)?;
+        let control = ladder.kernel.map(map::CONTROL);
+        let control = control.ok_or_else(|| Refusal("the object has no control map".to_owned()))?;
+        let pace = Pace::new(&control, &ladder.kernel.rings);
+        let pace =
+            pace.map_err(|error| Refusal(format!("the rings cannot be waited for: {error}")))?;
+        let diagnostics = Diagnostics::new(&mut ladder.kernel.ebpf);
+        let mut engine = Self {
+            ladder,
+            pace,
+            clock: Clock::new(),
+            diagnostics,
+            seen: Seen::new(interest.snaplen.unwrap_or(0)),
+            wanted: interest.interfaces.clone(),
+            refused: Vec::new(),
+            chores_done: Instant::now(),
+            notices: Vec::new(),
+            is_stopped: false,
+            settled: Timestamp::default(),
+        };
+        for device in chosen {
+            engine.attach(device);
+        }
+        if engine.ladder.is_empty() && (!engine.wanted.is_empty() || !engine.refused.is_empty()) {
+            return Err(Refusal(engine.take_notices().join("; ")));
+        }
+        let notices = engine.take_notices();
+        Ok((engine, notices))
+    }
+
+    fn attach(&mut self, device: &Device) {
+        let attached = self.ladder.attach(device);
+        self.notices.extend(self.ladder.take_notices());
+        match attached {
+            Ok(()) => self.seen.add(device),
+            Err(refusal) => {
+                self.refused.push(device.index);
+                self.notices.push(refusal.to_string());
+            }
+        }
+    }
+
+    /// What is done once a second.
+    fn chores(&mut self) -> Result<(), SourceError> {
+        if self.chores_done.elapsed() < CHORES {
+            return Ok(());
+        }
+        self.chores_done = Instant::now();
+        self.pace.beat();
+        if let Some(diagnostics) = &mut self.diagnostics {
+            diagnostics.flush();
+        }
+        match devices() {
+            Ok(found) => self.follow(&found),
+            // The list may be asked for again; frames come all the same.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Attaches to interfaces that appeared, forgets those that went.
+    fn follow(&mut self, found: &[Device]) -> Result<(), SourceError> {
+        for name in self.ladder.forget_all_but(found) {
+            self.notices.push(format!("the interface {name} is gone"));
+        }
+        let news = found.iter().filter(|device| {
+            self.is_wanted(device)
+                && !self.ladder.has(device.index)
+                && !self.refused.contains(&device.index)
+        });
+        for device in news.cloned().collect::<Vec<_>>() {
+            if self.seen.interfaces.len() >= INTERFACES {
+                break;
+            }
+            self.attach(&device);
+            if self.ladder.has(device.index) {
+                self.notices
+                    .push(format!("the interface {} appeared", device.name));
+            }
+        }
+        if self.ladder.is_empty() && !self.wanted.is_empty() {
+            return Err(SourceError("the last interface is gone".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&self, device: &Device) -> bool {
+        if self.wanted.is_empty() {
+            is_eligible(device)
+        } else {
+            self.wanted.contains(&device.name)
+        }
+    }
+
+    fn drain(&mut self, each: &mut dyn FnMut(&Frame<'_>) -> bool) -> Drained {
+        let (clock, seen) = (&self.clock, &mut self.seen);
+        let horizon = clock::boot().saturating_sub(RING_HOLD.as_nanos() as u64);
+        let drained = drain(&mut self.ladder.kernel.rings, horizon, &mut |record| {
+            seen.frame(record, clock).is_none_or(|frame| each(&frame))
+        });
+        if !drained.is_stopped {
+            self.settled = self.clock.time(horizon);
+        }
+        drained
+    }
+}
+
+impl Engine for Rings {
+    fn describe(&self) -> String {
+        self.ladder.describe()
+    }
+
+    fn interfaces(&self) -> &[Interface] {
+        &self.seen.interfaces
+    }
+
+    fn deliver(
+        &mut self,
+        wait: Duration,
+        each: &mut dyn FnMut(&Frame<'_>) -> bool,
+    ) -> Result<(), SourceError> {
+        let start = Instant::now();
+        loop {
+            self.chores()?;
+            if !self.is_stopped {
+                let rest = wait.saturating_sub(start.elapsed()).min(CHORES);
+                self.pace.sleep(&self.ladder.kernel.rings, rest);
+            }
+            let fill = fullest(&self.ladder.kernel.rings);
+            let drained = self.drain(each);
+            self.is_stopped = drained.is_stopped;
+            self.pace.learn(fill, drained.records);
+            if drained.records > 0 || start.elapsed() >= wait {
+                return Ok(());
+            }
+        }
+    }
+
+    fn clock(&mut self) -> Timestamp {
+        self.clock.time(clock::boot())
+    }
+
+    fn settled(&self) -> Timestamp {
+        self.settled
+    }
+
+    /// Interfaces that appear are attached to.
+    fn privileges(&self) -> &'static [Privilege] {
+        &[Privilege::Bpf, Privilege::NetAdmin]
+    }
+
+    fn drift(&mut self) -> i64 {
+        self.clock.drift()
+    }
+
+    fn counters(&mut self) -> Counters {
+        let rows = [INGRESS, EGRESS].map(|way| self.ladder.kernel.counters(way));
+        let sum = |place: usize| rows.iter().map(|row| row[place]).sum();
+        Counters {
+            seen: sum(count::SEEN),
+            matched: sum(count::MATCHED),
+            delivered: self.seen.delivered,
+            lost: vec![
+                ("ring full", sum(count::RING_FULL)),
+                ("not copied", sum(count::NOT_COPIED)),
+            ],
+            cut: sum(count::CUT),
+            unparsed: sum(count::UNPARSED) + sum(count::FRAGMENTS),
+        }
+    }
+
+    fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+}
+
+impl Seen {
+    fn new(snaplen: u32) -> Self {
+        Self {
+            interfaces: Vec::new(),
+            indexes: Vec::new(),
+            delivered: 0,
+            snaplen,
+        }
+    }
+
+    fn add(&mut self, device: &Device) {
+        self.indexes.push(device.index);
+        self.interfaces.push(Interface {
+            link: device.link().unwrap_or(LinkType::ETHERNET),
+            name: Some(device.name.clone()),
+            snaplen: self.snaplen,
+        });
+    }
+
+    /// The frame of a record; `None` for an interface that is not known, whose frames nobody asked for.
+    fn frame<'a>(&mut self, record: &Record<'a>, clock: &Clock) -> Option<Frame<'a>> {
+        // An index may be given again: the last one counts.
+        let interface = self
+            .indexes
+            .iter()
+            .rposition(|&index| index == record.head.ifindex)?;
+        self.delivered += 1;
+        Some(Frame {
+            data: record.frame,
+            time: clock.time(record.head.time),
+            number: self.delivered,
+            wire_len: record.head.wire_len,
+            interface: interface as u32,
+            link: self.interfaces[interface].link,
+        })
+    }
+}
+
+/// The interfaces to begin with.
+fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, Refusal> {
+    if names.is_empty() {
+        return Ok(found.iter().filter(|device| is_eligible(device)).collect());
+    }
+    let named = |name: &String| {
+        let device = found.iter().find(|device| device.name == *name);
+        let device = device.ok_or_else(|| unknown(name, found))?;
+        if device.link().is_none() {
+            return Err(Refusal(format!(
+                "{name}: frames of this kind of interface are not known"
+            )));
+        }
+        Ok(device)
+    };
+    names.iter().map(named).collect()
+}
+
+fn unknown(name: &str, found: &[Device]) -> Refusal {
+    let names: Vec<_> = found.iter().map(|device| device.name.as_str()).collect();
+    Refusal(format!(
+        "no interface is called {name}; there are {}",
+        names.join(", ")
+    ))
+}
+
+/// Whether every interface means this one too.
+fn is_eligible(device: &Device) -> bool {
+    device.is_up() && device.link().is_some() && !device.is_bond_slave()
+}

@@ -1,0 +1,121 @@
+//! The interfaces of this network namespace, and what frames on them look like at TC.
+
+use std::io;
+
+use super::netlink::{attributes, dump, text, u16_at, u32_at};
+use crate::source::LinkType;
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Device {
+    pub(super) name: String,
+    pub(super) index: u32,
+    pub(super) mtu: u32,
+    /// What it is, as the kernel calls it: `veth`, `bond`, `vlan`; empty for a network card.
+    pub(super) kind: String,
+    hardware: u16,
+    flags: u32,
+    /// The kind of what it is a part of: `bond`, `bridge`.
+    part_of: String,
+}
+
+impl Device {
+    /// Whether it can carry frames.
+    pub(super) fn is_up(&self) -> bool {
+        self.flags & libc::IFF_UP as u32 != 0
+    }
+
+    /// Whether each frame passes it twice, out and in.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.flags & libc::IFF_LOOPBACK as u32 != 0
+    }
+
+    /// Whether its frames are seen at the bond that it is a part of.
+    pub(super) fn is_bond_slave(&self) -> bool {
+        self.part_of == "bond"
+    }
+
+    /// What its frames begin with; `None` for hardware that is not known.
+    pub(super) fn link(&self) -> Option<LinkType> {
+        match self.hardware {
+            libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => Some(LinkType::ETHERNET),
+            // Tunnels: at TC nothing stands before the IP header.
+            libc::ARPHRD_NONE
+            | RAWIP
+            | libc::ARPHRD_PPP
+            | libc::ARPHRD_TUNNEL
+            | libc::ARPHRD_TUNNEL6
+            | libc::ARPHRD_SIT => Some(LinkType::RAW),
+            _ => None,
+        }
+    }
+}
+
+/// `ARPHRD_RAWIP`: modems.
+const RAWIP: u16 = 519;
+
+/// Bytes of `struct ifinfomsg`.
+const HEADER: usize = 16;
+
+/// In `IFLA_LINKINFO`: the interface's kind, and the kind of what it is a part of.
+const INFO_KIND: u16 = 1;
+const INFO_SLAVE_KIND: u16 = 4;
+
+/// All interfaces, by index.
+///
+/// # Errors
+/// When the kernel does not list them.
+pub(super) fn devices() -> io::Result<Vec<Device>> {
+    let messages = dump(libc::RTM_GETLINK, &[0; HEADER])?;
+    let mut devices: Vec<Device> = messages
+        .iter()
+        .filter_map(|message| device(&message.body))
+        .collect();
+    devices.sort_by_key(|device| device.index);
+    Ok(devices)
+}
+
+fn device(body: &[u8]) -> Option<Device> {
+    let mut device = Device {
+        name: String::new(),
+        index: u32_at(body, 4)?,
+        mtu: 0,
+        kind: String::new(),
+        hardware: u16_at(body, 2)?,
+        flags: u32_at(body, 8)?,
+        part_of: String::new(),
+    };
+    for (kind, value) in attributes(body, HEADER) {
+        match kind {
+            libc::IFLA_IFNAME => device.name = text(value),
+            libc::IFLA_MTU => device.mtu = u32_at(value, 0)?,
+            libc::IFLA_LINKINFO => info(value, &mut device),
+            _ => {}
+        }
+    }
+    Some(device)
+}
+
+fn info(bytes: &[u8], device: &mut Device) {
+    for (kind, value) in attributes(bytes, 0) {
+        match kind {
+            INFO_KIND => device.kind = text(value),
+            INFO_SLAVE_KIND => device.part_of = text(value),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_known_for_what_it_is() {
+        let devices = devices().unwrap();
+        let lo = devices.iter().find(|device| device.name == "lo").unwrap();
+        assert!(lo.is_loopback() && !lo.is_bond_slave());
+        assert_eq!(lo.link(), Some(LinkType::ETHERNET));
+    }
+}

@@ -1,0 +1,253 @@
+//! Which hooks an interface gets: the best that it takes, each step down with a sentence that says why.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tcpkit_common::program;
+
+use super::attach::{Place, link};
+use super::interfaces::Device;
+use super::object::Kernel;
+use super::{Hooks, Refusal, XdpMode, clsact};
+use crate::source::LinkType;
+use crate::source::live::Interest;
+
+/// Programs on interfaces, and how they got there.
+pub(super) struct Ladder {
+    pub(super) kernel: Kernel,
+    hooks: Hooks,
+    has_tcx: bool,
+    attached: Vec<Attached>,
+    notices: Vec<String>,
+}
+
+/// An interface with its programs.
+struct Attached {
+    ifindex: u32,
+    name: String,
+    label: String,
+    /// Closing them detaches. None for a filter, which goes with the programs.
+    _links: Vec<OwnedFd>,
+}
+
+impl Ladder {
+    /// Loads the programs in the way that this kernel's TC asks for.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn new(
+        interest: &Interest,
+        hooks: Hooks,
+        devices: &[Device],
+    ) -> Result<Self, Refusal> {
+        let mut kernel = Kernel::load(interest, false)?;
+        let has_tcx = has_tcx(&mut kernel, devices)?;
+        let mut notices = Vec::new();
+        if !has_tcx {
+            kernel = Kernel::load(interest, true)?;
+            notices = clsact::clean(devices);
+        }
+        Ok(Self {
+            kernel,
+            hooks,
+            has_tcx,
+            attached: Vec::new(),
+            notices,
+        })
+    }
+
+    /// Attaches to an interface; what had to be passed by is told by [`Ladder::take_notices`].
+    ///
+    /// # Errors
+    /// When no hook takes a program.
+    pub(super) fn attach(&mut self, device: &Device) -> Result<(), Refusal> {
+        let is_ethernet = device.link() == Some(LinkType::ETHERNET);
+        let mut links = Vec::new();
+        let mut labels = Vec::new();
+        if is_ethernet && let Some((fd, label)) = self.xdp(device)? {
+            links.push(fd);
+            labels.push(label);
+        } else {
+            let name = if is_ethernet {
+                program::INGRESS
+            } else {
+                program::INGRESS_IP
+            };
+            links.extend(self.tc(device, name, true)?);
+        }
+        // Loopback's frames pass both ways; one of them is enough to see each once.
+        if !device.is_loopback() {
+            let name = if is_ethernet {
+                program::EGRESS
+            } else {
+                program::EGRESS_IP
+            };
+            links.extend(self.tc(device, name, false)?);
+        }
+        if labels.is_empty() || !device.is_loopback() {
+            labels.push(if self.has_tcx {
+                "TC (TCX)"
+            } else {
+                "TC (clsact)"
+            });
+        }
+        self.attached.push(Attached {
+            ifindex: device.index,
+            name: device.name.clone(),
+            label: labels.join(" and "),
+            _links: links,
+        });
+        Ok(())
+    }
+
+    /// Whether an interface has its programs.
+    pub(super) fn has(&self, ifindex: u32) -> bool {
+        self.attached
+            .iter()
+            .any(|attached| attached.ifindex == ifindex)
+    }
+
+    /// Forgets interfaces that are gone: the kernel has detached their programs.
+    pub(super) fn forget_all_but(&mut self, devices: &[Device]) -> Vec<String> {
+        let here = |attached: &Attached| {
+            devices
+                .iter()
+                .any(|device| device.index == attached.ifindex)
+        };
+        let gone = self.attached.extract_if(.., |attached| !here(attached));
+        gone.map(|attached| attached.name).collect()
+    }
+
+    /// Whether any interface is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.attached.is_empty()
+    }
+
+    /// `TC (TCX) on eth0, eth1`; interfaces with other hooks after a semicolon.
+    pub(super) fn describe(&self) -> String {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for attached in &self.attached {
+            match groups
+                .iter_mut()
+                .find(|(label, _)| *label == attached.label)
+            {
+                Some((_, names)) => names.push(&attached.name),
+                None => groups.push((&attached.label, vec![&attached.name])),
+            }
+        }
+        let groups = groups
+            .iter()
+            .map(|(label, names)| format!("{label} on {}", names.join(", ")));
+        groups.collect::<Vec<_>>().join("; ")
+    }
+
+    /// What was passed by since the last call, and why.
+    pub(super) fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// XDP in the best mode that is asked for and taken; `None` for TC instead.
+    fn xdp(&mut self, device: &Device) -> Result<Option<(OwnedFd, &'static str)>, Refusal> {
+        let Hooks::Xdp(mode) = self.hooks else {
+            return Ok(None);
+        };
+        let native = (Place::XdpNative, "XDP (native)");
+        let generic = (Place::XdpGeneric, "XDP (generic)");
+        let rungs = match mode {
+            XdpMode::Auto => vec![native, generic],
+            XdpMode::Native => vec![native],
+            XdpMode::Generic => vec![generic],
+        };
+        for (place, label) in rungs {
+            match self.link_xdp(device.index, place)? {
+                Ok(fd) => return Ok(Some((fd, label))),
+                Err(error) => {
+                    self.step_down(device, label, &error);
+                    if is_taken(&error) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// With the program that takes frames of several fragments where the kernel has them.
+    fn link_xdp(&mut self, ifindex: u32, place: Place) -> Result<io::Result<OwnedFd>, Refusal> {
+        let name = if self.kernel.program(program::XDP_FRAGS).is_ok() {
+            program::XDP_FRAGS
+        } else {
+            program::XDP
+        };
+        Ok(link(self.kernel.program(name)?, ifindex, place))
+    }
+
+    fn step_down(&mut self, device: &Device, label: &str, error: &io::Error) {
+        let why = reason(error, device.mtu);
+        self.notices
+            .push(format!("{}: no {label}: {why}", device.name));
+    }
+
+    fn tc(
+        &mut self,
+        device: &Device,
+        name: &str,
+        is_ingress: bool,
+    ) -> Result<Option<OwnedFd>, Refusal> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Refusal(format!(
+                "{}: TC does not take the program: {error}",
+                device.name
+            ))
+        };
+        let fd = self.kernel.program(name)?;
+        if self.has_tcx {
+            let place = if is_ingress {
+                Place::TcxIngress
+            } else {
+                Place::TcxEgress
+            };
+            return link(fd, device.index, place)
+                .map(Some)
+                .map_err(|error| failed(&error));
+        }
+        clsact::attach(&mut self.kernel.ebpf, name, &device.name, is_ingress)
+            .map(|()| None)
+            .map_err(|error| failed(&error))
+    }
+}
+
+/// Whether the kernel links programs to TC. Its version does not tell: it may be compiled out, or come from
+/// a distribution that brought it to an older one.
+fn has_tcx(kernel: &mut Kernel, devices: &[Device]) -> Result<bool, Refusal> {
+    let Some(device) = devices.first() else {
+        return Err(Refusal("there is no network interface".to_owned()));
+    };
+    let program = kernel.program(program::EGRESS_IP)?;
+    match link(program, device.index, Place::TcxEgress) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(Refusal(format!(
+            "{}: TC cannot be reached: {error}",
+            device.name
+        ))),
+    }
+}
+
+/// Whether somebody else's program is there.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}
+
+/// What an error of attaching to XDP means.
+pub(super) fn reason(error: &io::Error, mtu: u32) -> String {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => "another program is attached there".to_owned(),
+        Some(libc::EOPNOTSUPP) => "the driver does not run such programs".to_owned(),
+        Some(libc::ERANGE) => format!("the driver does not take an MTU of {mtu} with it"),
+        Some(libc::EINVAL) => {
+            "the kernel cannot link it so that it goes with the process".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,60 @@
+//! What the operating system tells about itself and this process.
+
+use std::fs;
+
+/// What loading and attaching the programs needs.
+pub(super) const CAPABILITIES: &str = "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON";
+
+/// Numbers of [`CAPABILITIES`], and of `CAP_SYS_ADMIN`, which stands for the first and the last.
+const NET_ADMIN: u32 = 12;
+const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
+
+/// Bytes of a page.
+pub(super) fn page_size() -> usize {
+    // SAFETY: reads a constant.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
+/// The kernel's release, as `uname -r` prints it.
+pub(super) fn kernel_release() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Which of [`CAPABILITIES`] this process lacks.
+pub(super) fn missing_capabilities() -> Vec<&'static str> {
+    let held = effective_capabilities();
+    let has = |bit: u32| held >> bit & 1 == 1;
+    let wanted = [
+        ("CAP_BPF", has(BPF) || has(SYS_ADMIN)),
+        ("CAP_NET_ADMIN", has(NET_ADMIN)),
+        ("CAP_PERFMON", has(PERFMON) || has(SYS_ADMIN)),
+    ];
+    let missing = wanted.into_iter().filter(|(_, held)| !held);
+    missing.map(|(name, _)| name).collect()
+}
+
+/// Whether this process has all of [`CAPABILITIES`].
+pub(super) fn has_capabilities() -> bool {
+    missing_capabilities().is_empty()
+}
+
+/// Before Linux 5.11 maps count as locked memory, of which a process may have little.
+pub(super) fn lift_memory_limit() {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: reads `limit`. Refused without privilege: then loading says what is missing.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+fn effective_capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
