@@ -4,6 +4,7 @@
 //! [`Exchange`]s with the times of both and a [`Confidence`].
 
 pub mod pairing;
+mod queue;
 
 use crate::flow::Endpoints;
 use crate::protocol::{Mark, Protocol};
@@ -123,18 +124,74 @@ pub struct Unanswered<'a> {
     pub why: Silence,
 }
 
+/// One protocol at one server port: where a [`Report`] counts a conversation, in its own numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Place of the port.
+    pub port: u16,
+    /// Place of the protocol at that port.
+    pub protocol: u16,
+}
+
+/// What is counted of an exchange that has a latency: little enough to be told of every one.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    /// As [`Exchange::latency`].
+    pub latency: u64,
+    /// Length of the request in bytes.
+    pub request_bytes: u64,
+    /// Length of the response in bytes.
+    pub response_bytes: u64,
+    /// As [`Exchange::hits`].
+    pub hits: u32,
+    /// As [`Exchange::misses`].
+    pub misses: u32,
+    /// As [`Exchange::command`].
+    pub command: u16,
+    /// As [`Exchange::error`].
+    pub error: bool,
+    /// As [`Exchange::blocking`].
+    pub blocking: bool,
+    /// Not [`Confidence::Exact`].
+    pub resynced: bool,
+}
+
+impl Tally {
+    /// Of an exchange that has a latency.
+    pub fn of(exchange: &Exchange<'_>) -> Option<Self> {
+        Some(Self {
+            latency: exchange.latency?,
+            request_bytes: exchange.request.size,
+            response_bytes: exchange.response.map_or(0, |response| response.size),
+            hits: exchange.hits,
+            misses: exchange.misses,
+            command: exchange.command,
+            error: exchange.error,
+            blocking: exchange.blocking,
+            resynced: exchange.confidence != Confidence::Exact,
+        })
+    }
+}
+
 /// Takes what pairing finds.
 pub trait Report {
-    /// A request and its response.
+    /// A request found its response. Where [`Report::wants_exchanges`], the exchange follows.
+    fn answered(&mut self, service: Service, tally: &Tally);
+    /// A request's response could not be told from others. Where [`Report::wants_exchanges`], the
+    /// exchange follows.
+    fn ambiguous(&mut self, service: Service);
+    /// Whether whole exchanges are wanted.
+    fn wants_exchanges(&self) -> bool;
+    /// A request and its response, already counted.
     fn exchange(&mut self, exchange: &Exchange<'_>);
     /// A request whose response never came.
-    fn unanswered(&mut self, unanswered: &Unanswered<'_>);
+    fn unanswered(&mut self, service: Service, unanswered: &Unanswered<'_>);
     /// A message that nobody answers.
-    fn one_way(&mut self, message: &OneWay);
+    fn one_way(&mut self, service: Service, message: &OneWay);
     /// A response whose request is not known.
-    fn orphan(&mut self, endpoints: &Endpoints, protocol: &'static dyn Protocol);
+    fn orphan(&mut self, service: Service);
     /// A response that came after its request was reported unanswered.
-    fn late(&mut self, endpoints: &Endpoints, protocol: &'static dyn Protocol);
+    fn late(&mut self, service: Service);
     /// A request that no longer counts, since too many were waiting.
-    fn overflow(&mut self, endpoints: &Endpoints, protocol: &'static dyn Protocol);
+    fn overflow(&mut self, service: Service);
 }

@@ -15,10 +15,9 @@
 //! pairs from it on are [`Confidence::Resynced`]. A client that was seen asking while answers were
 //! outstanding is not trusted so far; for it only a quiet moment is an anchor.
 
-use std::collections::VecDeque;
-
-use super::{Confidence, Exchange, OneWay, Report, Silence, Span, Unanswered};
-use crate::flow::{Direction, Endpoints};
+use super::queue::Queue;
+use super::{Confidence, Exchange, OneWay, Report, Service, Silence, Span, Tally, Unanswered};
+use crate::flow::{Direction, Parties};
 use crate::limits;
 use crate::protocol::{Mark, Message, Output, Phase, Protocol, Role, Text};
 use crate::source::Timestamp;
@@ -28,9 +27,11 @@ use crate::wire::Transport;
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Client and server.
-    pub endpoints: &'a Endpoints,
+    pub parties: Parties<'a>,
     /// The protocol that they speak.
     pub protocol: &'static dyn Protocol,
+    /// Where they are counted.
+    pub service: Service,
     /// What carries it.
     pub transport: Transport,
     /// Whether a sink prints requests.
@@ -70,10 +71,85 @@ struct OpenResponse {
     text: Vec<u8>,
     status_text: Vec<u8>,
     head: Message,
-    wait: u64,
-    confidence: Confidence,
+    times: Times,
+}
+
+/// What was found out when a response met its request; fields as [`Exchange`] has them.
+#[derive(Clone, Copy, Debug)]
+struct Times {
     latency: u64,
+    wait: u64,
     early: bool,
+    confidence: Confidence,
+}
+
+impl Times {
+    /// Of a response that begins while the server's last one ended at `last_response`.
+    #[inline]
+    fn between(
+        pending: &Pending,
+        response: &Message,
+        last_response: Timestamp,
+        confidence: Confidence,
+    ) -> Self {
+        let (asked, answered) = (pending.last.time, response.first.time);
+        let early = pending.flags & OPEN != 0 || answered < asked;
+        let latency = if early { 0 } else { answered.since(asked) };
+        let wait = last_response.min(answered).since(asked).min(latency);
+        Self {
+            latency,
+            wait,
+            early,
+            confidence,
+        }
+    }
+
+    #[inline]
+    fn tally(&self, pending: &Pending, response: &Message) -> Tally {
+        Tally {
+            latency: self.latency,
+            request_bytes: pending.size,
+            response_bytes: response.end.saturating_sub(response.start),
+            hits: response.hits,
+            misses: response.misses,
+            command: pending.command,
+            error: response.has(Message::ERROR),
+            blocking: pending.flags & Message::BLOCKING != 0,
+            resynced: self.confidence != Confidence::Exact,
+        }
+    }
+
+    #[inline(never)]
+    fn tell(
+        &self,
+        context: &Context<'_>,
+        pending: &Pending,
+        response: &Message,
+        text: &[u8],
+        status_text: &[u8],
+        report: &mut impl Report,
+    ) {
+        report.exchange(&Exchange {
+            endpoints: &context.parties.endpoints(),
+            protocol: context.protocol,
+            command: pending.command,
+            text,
+            text_len: pending.text_len,
+            request: pending.span(),
+            response: Some(span(response)),
+            latency: Some(self.latency),
+            wait: self.wait,
+            status: response.status,
+            status_text,
+            hits: response.hits,
+            misses: response.misses,
+            error: response.has(Message::ERROR),
+            blocking: pending.flags & Message::BLOCKING != 0,
+            early: self.early,
+            cut: (response.flags | pending.flags) & Message::CUT != 0,
+            confidence: self.confidence,
+        });
+    }
 }
 
 /// A stream offset that may be unset, in eight bytes: conversations are many.
@@ -105,7 +181,7 @@ const DISTRUST: i8 = -100;
 /// The requests of one conversation that wait for their responses.
 #[derive(Debug)]
 pub struct Pairing {
-    pending: VecDeque<Pending>,
+    pending: Queue<Pending>,
     /// First bytes of waiting requests, oldest first.
     texts: Vec<u8>,
     /// How many bytes were dropped from the front of `texts`.
@@ -131,7 +207,7 @@ pub struct Pairing {
 impl Default for Pairing {
     fn default() -> Self {
         Self {
-            pending: VecDeque::new(),
+            pending: Queue::default(),
             texts: Vec::new(),
             texts_base: 0,
             open: None,
@@ -169,7 +245,7 @@ impl Pairing {
     /// Takes the messages that a dissector made of `input`. `received` are the offsets of the other
     /// direction up to which their sender had received: when it sent the last segment, and when it
     /// sent the one before.
-    #[inline]
+    #[inline(always)]
     pub fn messages(
         &mut self,
         context: &Context<'_>,
@@ -181,11 +257,38 @@ impl Pairing {
     ) {
         for message in &output.messages {
             match message.role {
+                Role::Request
+                    if message.is_ordinary()
+                        && message.replies == 1
+                        && message.first.frame == message.last.frame
+                        && !self.barrier
+                        && self.pending.len() < limits::PENDING_REQUESTS =>
+                {
+                    let [received, _] = received;
+                    self.ordinary_request(context, message, received, input, output, report);
+                }
                 Role::Request => self.request(context, message, received, input, output, report),
+                Role::Response if message.is_ordinary() && self.is_clear() => {
+                    self.ordinary_response(context, message, input, output, report);
+                }
                 Role::Response => self.response(context, message, input, output, report),
                 Role::OneWay => self.one_way(context, direction, message, report),
             }
         }
+    }
+
+    /// As [`Pairing::messages`], where speed does not matter.
+    #[inline(never)]
+    pub fn messages_apart(
+        &mut self,
+        context: &Context<'_>,
+        direction: Direction,
+        received: [u64; 2],
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        self.messages(context, direction, received, input, output, report);
     }
 
     fn one_way(
@@ -202,17 +305,18 @@ impl Pairing {
             }
         }
         if message.phase != Phase::End {
-            report.one_way(&OneWay {
-                endpoints: *context.endpoints,
+            let message = OneWay {
+                endpoints: context.parties.endpoints(),
                 direction,
                 protocol: context.protocol,
                 command: message.command,
                 span: span(message),
-            });
+            };
+            report.one_way(context.service, &message);
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn request(
         &mut self,
         context: &Context<'_>,
@@ -250,22 +354,40 @@ impl Pairing {
         if message.id.is_some() {
             flags |= HAS_ID;
         }
-        if self.pending.capacity() == 0 {
-            self.pending.reserve_exact(1);
-        }
-        self.pending.push_back(Pending {
-            first: message.first,
-            last: message.last,
-            size: message.end - message.start,
-            received,
-            id: message.id.unwrap_or_default(),
-            text,
-            text_len: message.text_len,
-            kept,
-            command: message.command,
-            replies: message.replies,
+        self.pending.push(Pending {
             flags,
+            ..Pending::new(message, received, text, kept)
         });
+    }
+
+    /// A request that came whole, in one frame, with nothing special about it.
+    #[inline(always)]
+    fn ordinary_request(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        received: u64,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        match self.pending.as_slice().last() {
+            Some(last) if received <= last.received => self.heard = message.last.time,
+            None if self.is_clear() => {
+                self.trust = (self.trust + 1).min(TRUST);
+                self.heard = message.last.time;
+            }
+            _ => self.note_batch(context, message, received, report),
+        }
+        let (text, kept) = self.keep(context, message, input, output);
+        self.pending
+            .push(Pending::new(message, received, text, kept));
+    }
+
+    /// Whether a response of which nothing special is known belongs to the oldest request.
+    #[inline]
+    fn is_clear(&self) -> bool {
+        self.unclear == Offset::NONE && self.expected == Offset::NONE && !self.barrier
     }
 
     /// The body of the last request has ended.
@@ -277,7 +399,8 @@ impl Pairing {
         };
         if let Some(pending) = self
             .pending
-            .back_mut()
+            .as_mut_slice()
+            .last_mut()
             .filter(|pending| pending.flags & OPEN != 0)
         {
             let start = message.start;
@@ -293,7 +416,7 @@ impl Pairing {
     }
 
     /// Looks at where a request stands in its client's batches, and anchors on it where needed.
-    #[inline]
+    #[inline(never)]
     fn note_batch(
         &mut self,
         context: &Context<'_>,
@@ -303,7 +426,8 @@ impl Pairing {
     ) {
         let new_batch = self
             .pending
-            .back()
+            .as_slice()
+            .last()
             .is_none_or(|last| received > last.received);
         let heard = std::mem::replace(&mut self.heard, message.last.time);
         if !new_batch {
@@ -312,11 +436,13 @@ impl Pairing {
         let quiet = message.first.time.is_past(heard, limits::QUIET_TIME);
         let overlaps = self
             .pending
+            .as_slice()
             .iter()
             .any(|pending| pending.flags & Message::QUIET == 0);
         if self.unclear.get().is_none() && !self.barrier && self.expected.get().is_none() {
             let certain = !self
                 .pending
+                .as_slice()
                 .iter()
                 .any(|pending| pending.flags & BARRIER != 0);
             if !overlaps {
@@ -341,6 +467,7 @@ impl Pairing {
         let barred = self.unclear.get().is_some()
             || self
                 .pending
+                .as_slice()
                 .iter()
                 .any(|pending| pending.flags & BARRIER != 0);
         let since = self.unclear.get().unwrap_or(0);
@@ -360,7 +487,7 @@ impl Pairing {
 
     /// All waiting requests are ambiguous.
     fn give_up_waiting(&mut self, context: &Context<'_>, report: &mut impl Report) {
-        while let Some(pending) = self.pending.pop_front() {
+        while let Some(pending) = self.pending.pop() {
             self.ambiguous(context, &pending, report);
         }
         self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
@@ -371,8 +498,12 @@ impl Pairing {
         if pending.flags & (REPORTED | Message::QUIET) != 0 {
             return;
         }
+        report.ambiguous(context.service);
+        if !report.wants_exchanges() {
+            return;
+        }
         report.exchange(&Exchange {
-            endpoints: context.endpoints,
+            endpoints: &context.parties.endpoints(),
             protocol: context.protocol,
             command: pending.command,
             text: self.text(pending),
@@ -393,7 +524,41 @@ impl Pairing {
         });
     }
 
-    #[inline]
+    /// A response that came whole, with nothing special about it, to whichever request is the oldest.
+    #[inline(always)]
+    fn ordinary_response(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        input: &[u8],
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        let Some(front) = self.pending.as_slice().first() else {
+            return self.response(context, message, input, output, report);
+        };
+        if front.flags != 0 || front.replies != 1 {
+            return self.response(context, message, input, output, report);
+        }
+        self.heard = message.last.time;
+        let times = Times::between(front, message, self.last_response, self.confidence);
+        report.answered(context.service, &times.tally(front, message));
+        if report.wants_exchanges() {
+            let status_text = bytes_of(message.text, input, output);
+            times.tell(
+                context,
+                front,
+                message,
+                self.text(front),
+                status_text,
+                report,
+            );
+        }
+        self.remove(0);
+        self.finish_response(message);
+    }
+
+    #[inline(never)]
     fn response(
         &mut self,
         context: &Context<'_>,
@@ -408,10 +573,10 @@ impl Pairing {
             return;
         }
         let Some((place, confidence)) = self.request_of(context, message, report) else {
-            report.orphan(context.endpoints, context.protocol);
+            report.orphan(context.service);
             return;
         };
-        let Some(front) = self.pending.get_mut(place) else {
+        let Some(front) = self.pending.as_mut_slice().get_mut(place) else {
             return;
         };
         let more = message.has(Message::MORE) || front.replies > 1;
@@ -473,19 +638,12 @@ impl Pairing {
         output: &Output,
         report: &mut impl Report,
     ) {
-        let Some(pending) = self.pending.get(place) else {
+        let Some(pending) = self.pending.as_slice().get(place) else {
             return;
         };
-        let early = pending.flags & OPEN != 0 || message.first.time < pending.last.time;
-        let latency = if early {
-            0
-        } else {
-            message.first.time.since(pending.last.time)
-        };
-        let behind = self.last_response.min(message.first.time);
-        let wait = behind.since(pending.last.time).min(latency);
+        let times = Times::between(pending, message, self.last_response, confidence);
         if pending.flags & REPORTED != 0 {
-            report.late(context.endpoints, context.protocol);
+            report.late(context.service);
         } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {
             let open = OpenResponse {
                 pending: *pending,
@@ -493,34 +651,17 @@ impl Pairing {
                 text: self.text(pending).to_vec(),
                 status_text: bytes_of(message.text, input, output).to_vec(),
                 head: message.clone(),
-                wait,
-                confidence,
-                latency,
-                early,
+                times,
             };
             self.end_open_response(context, report);
             self.open = Some(Box::new(open));
         } else {
-            report.exchange(&Exchange {
-                endpoints: context.endpoints,
-                protocol: context.protocol,
-                command: pending.command,
-                text: self.text(pending),
-                text_len: pending.text_len,
-                request: pending.span(),
-                response: Some(span(message)),
-                latency: Some(latency),
-                wait,
-                status: message.status,
-                status_text: bytes_of(message.text, input, output),
-                hits: message.hits,
-                misses: message.misses,
-                error: message.has(Message::ERROR),
-                blocking: pending.flags & Message::BLOCKING != 0,
-                early,
-                cut: message.has(Message::CUT) || pending.flags & Message::CUT != 0,
-                confidence,
-            });
+            report.answered(context.service, &times.tally(pending, message));
+            if report.wants_exchanges() {
+                let text = self.text(pending);
+                let status_text = bytes_of(message.text, input, output);
+                times.tell(context, pending, message, text, status_text, report);
+            }
         }
         if !more {
             self.remove(place);
@@ -555,8 +696,8 @@ impl Pairing {
     ) -> Option<(usize, Confidence)> {
         let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
         // Of a question that was asked again after its asker gave up, the latest.
-        let place = self.pending.iter().rposition(named)?;
-        if self.pending.get(place)?.flags & Message::QUIET == 0 {
+        let place = self.pending.as_slice().iter().rposition(named)?;
+        if self.pending.as_slice().get(place)?.flags & Message::QUIET == 0 {
             return Some((place, Confidence::Exact));
         }
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
@@ -575,12 +716,12 @@ impl Pairing {
         report: &mut impl Report,
     ) -> Option<(usize, Confidence)> {
         let mut place = 0;
-        if self.pending.front()?.flags & HAS_ID != 0 {
+        if self.pending.as_slice().first()?.flags & HAS_ID != 0 {
             let plain = |pending: &Pending| pending.flags & HAS_ID == 0;
-            place = self.pending.iter().position(plain)?;
+            place = self.pending.as_slice().iter().position(plain)?;
             place = self.settle_quiet(context, place, report);
         }
-        let front = self.pending.get_mut(place)?;
+        let front = self.pending.as_mut_slice().get_mut(place)?;
         if front.flags & BARRIER != 0 {
             front.flags &= !BARRIER;
             if self.unclear.get().is_none() {
@@ -613,9 +754,9 @@ impl Pairing {
     ) -> usize {
         let (mut at, mut place) = (0, place);
         while at < place {
-            match self.pending.get(at) {
+            match self.pending.as_slice().get(at) {
                 Some(pending) if pending.flags & Message::QUIET != 0 => {
-                    report.one_way(&pending.silent(context));
+                    report.one_way(context.service, &pending.silent(context));
                     self.remove(at);
                     place -= 1;
                 }
@@ -644,36 +785,18 @@ impl Pairing {
     /// Reports the response that is under way as far as it was seen.
     fn end_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
         let Some(open) = self.open.take() else { return };
-        let OpenResponse {
-            pending,
-            text,
-            status_text,
-            head,
-            wait,
-            confidence,
-            ..
-        } = &*open;
-        let (latency, early) = (open.latency, open.early);
-        report.exchange(&Exchange {
-            endpoints: context.endpoints,
-            protocol: context.protocol,
-            command: pending.command,
-            text,
-            text_len: pending.text_len,
-            request: pending.span(),
-            response: Some(span(head)),
-            latency: Some(latency),
-            wait: *wait,
-            status: head.status,
-            status_text,
-            hits: head.hits,
-            misses: head.misses,
-            error: head.has(Message::ERROR),
-            blocking: pending.flags & Message::BLOCKING != 0,
-            early,
-            cut: head.has(Message::CUT) || pending.flags & Message::CUT != 0,
-            confidence: *confidence,
-        });
+        let (times, pending, head) = (open.times, &open.pending, &open.head);
+        report.answered(context.service, &times.tally(pending, head));
+        if report.wants_exchanges() {
+            times.tell(
+                context,
+                pending,
+                head,
+                &open.text,
+                &open.status_text,
+                report,
+            );
+        }
     }
 
     /// Bytes of one direction were never seen, outside of what the dissector steps over. `offset` is
@@ -691,7 +814,8 @@ impl Pairing {
                 self.barrier = true;
                 if let Some(last) = self
                     .pending
-                    .back_mut()
+                    .as_mut_slice()
+                    .last_mut()
                     .filter(|last| last.flags & OPEN != 0)
                 {
                     last.flags &= !OPEN;
@@ -723,12 +847,12 @@ impl Pairing {
     ) {
         self.cut_open_response(context, report);
         let unclear = self.unclear.get().is_some();
-        while let Some(pending) = self.pending.pop_front() {
+        while let Some(pending) = self.pending.pop() {
             if pending.flags & Message::MORE != 0 {
                 continue;
             }
             if pending.flags & Message::QUIET != 0 {
-                report.one_way(&pending.silent(context));
+                report.one_way(context.service, &pending.silent(context));
             } else if unclear || pending.flags & BARRIER != 0 {
                 self.ambiguous(context, &pending, report);
             } else {
@@ -767,7 +891,7 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         let mut place = 0;
-        while let Some(pending) = self.pending.get_mut(place) {
+        while let Some(pending) = self.pending.as_mut_slice().get_mut(place) {
             if !now.is_past(pending.last.time, timeout) {
                 break;
             }
@@ -778,7 +902,7 @@ impl Pairing {
                 self.unanswered(context, &before, now, Silence::Timeout, report);
             }
             if before.flags & Message::QUIET != 0 {
-                report.one_way(&before.silent(context));
+                report.one_way(context.service, &before.silent(context));
             }
             if context.transport == Transport::Udp || before.flags & HAS_ID != 0 {
                 self.remove(place);
@@ -799,8 +923,8 @@ impl Pairing {
         if pending.flags & (REPORTED | Message::QUIET) != 0 {
             return;
         }
-        report.unanswered(&Unanswered {
-            endpoints: *context.endpoints,
+        let unanswered = Unanswered {
+            endpoints: context.parties.endpoints(),
             protocol: context.protocol,
             command: pending.command,
             text: self.text(pending),
@@ -809,14 +933,16 @@ impl Pairing {
             time: now,
             blocking: pending.flags & Message::BLOCKING != 0,
             why,
-        });
+        };
+        report.unanswered(context.service, &unanswered);
     }
 
     fn drop_oldest(&mut self, context: &Context<'_>, report: &mut impl Report) {
         self.remove(0);
-        report.overflow(context.endpoints, context.protocol);
+        report.overflow(context.service);
         if self
             .pending
+            .as_slice()
             .iter()
             .any(|pending| pending.flags & HAS_ID == 0)
         {
@@ -828,14 +954,14 @@ impl Pairing {
     }
 
     /// Takes a request out of the queue, and its text where it was the oldest.
-    #[inline]
+    #[inline(always)]
     fn remove(&mut self, place: usize) {
         if place == 0 {
-            self.pending.pop_front();
+            self.pending.pop();
             if self.texts.is_empty() {
                 return;
             }
-            match self.pending.front() {
+            match self.pending.as_slice().first() {
                 None => {
                     self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
                     self.texts.clear();
@@ -854,7 +980,7 @@ impl Pairing {
     }
 
     /// Keeps the first bytes of a request for printing.
-    #[inline]
+    #[inline(always)]
     fn keep(
         &mut self,
         context: &Context<'_>,
@@ -898,10 +1024,28 @@ impl OpenResponse {
 }
 
 impl Pending {
+    /// A request whose text is kept at `text`, sent when so much of the other direction was received.
+    #[inline]
+    fn new(message: &Message, received: u64, text: u32, kept: u16) -> Self {
+        Self {
+            first: message.first,
+            last: message.last,
+            size: message.end - message.start,
+            received,
+            id: message.id.unwrap_or_default(),
+            text,
+            text_len: message.text_len,
+            kept,
+            command: message.command,
+            replies: message.replies,
+            flags: 0,
+        }
+    }
+
     /// The one-way message that a quiet request turned out to be.
     fn silent(&self, context: &Context<'_>) -> OneWay {
         OneWay {
-            endpoints: *context.endpoints,
+            endpoints: context.parties.endpoints(),
             direction: Direction::ToServer,
             protocol: context.protocol,
             command: self.command,

@@ -7,7 +7,7 @@ pub mod stream;
 pub mod table;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use crate::wire::{Addresses, Packet, Transport};
 
@@ -50,6 +50,22 @@ impl fmt::Display for Endpoints {
     }
 }
 
+/// Client and server of a conversation, spelled out only where somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Parties<'a> {
+    /// The conversation.
+    pub key: &'a FlowKey,
+    /// Which of its endpoints serves.
+    pub server: Side,
+}
+
+impl Parties<'_> {
+    /// Spelled out.
+    pub fn endpoints(self) -> Endpoints {
+        self.key.endpoints(self.server)
+    }
+}
+
 /// A conversation's identity: both endpoints in an order that does not depend on who sent.
 ///
 /// IPv4 is kept compact, since a comparison of it stands in the path of every frame.
@@ -57,10 +73,8 @@ impl fmt::Display for Endpoints {
 pub enum FlowKey {
     /// Two IPv4 endpoints.
     V4 {
-        /// Lower and higher address.
-        addresses: [u32; 2],
-        /// Their ports, in the same order.
-        ports: [u16; 2],
+        /// Lower and higher endpoint: the address, then 16 bits of port.
+        ends: [u64; 2],
         /// TCP or UDP.
         transport: Transport,
     },
@@ -96,68 +110,51 @@ impl Side {
 
 impl FlowKey {
     /// The key of a packet's conversation, and which side sent it.
-    #[inline]
+    #[inline(always)]
     pub fn of(packet: &Packet<'_>) -> (Self, Side) {
-        let transport = packet.transport;
-        let (source_port, destination_port) = (packet.source_port, packet.destination_port);
+        let ports = [packet.source_port, packet.destination_port];
         match packet.addresses {
             Addresses::V4 {
                 source,
                 destination,
-            } => {
-                if (source, source_port) <= (destination, destination_port) {
-                    let ports = [source_port, destination_port];
-                    (
-                        Self::V4 {
-                            addresses: [source, destination],
-                            ports,
-                            transport,
-                        },
-                        Side::A,
-                    )
-                } else {
-                    let ports = [destination_port, source_port];
-                    (
-                        Self::V4 {
-                            addresses: [destination, source],
-                            ports,
-                            transport,
-                        },
-                        Side::B,
-                    )
-                }
-            }
+            } => Self::of_four([source, destination], ports, packet.transport),
             Addresses::V6 {
                 source,
                 destination,
-            } => {
-                let (from, to) = (halves(source), halves(destination));
-                if (source, source_port) <= (destination, destination_port) {
-                    let ports = [source_port, destination_port];
-                    (
-                        Self::V6 {
-                            addresses: [from, to],
-                            ports,
-                            transport,
-                        },
-                        Side::A,
-                    )
-                } else {
-                    let ports = [destination_port, source_port];
-                    (
-                        Self::V6 {
-                            addresses: [to, from],
-                            ports,
-                            transport,
-                        },
-                        Side::B,
-                    )
-                }
-            }
+            } => Self::of_six([source, destination], ports, packet.transport),
         }
     }
 
+    #[inline(always)]
+    fn of_four(addresses: [u32; 2], ports: [u16; 2], transport: Transport) -> (Self, Side) {
+        let end = |i: usize| u64::from(addresses[i]) << 16 | u64::from(ports[i]);
+        let (from, to) = (end(0), end(1));
+        let side = if from <= to { Side::A } else { Side::B };
+        let ends = [from.min(to), from.max(to)];
+        (Self::V4 { ends, transport }, side)
+    }
+
+    fn of_six([from, to]: [u128; 2], ports: [u16; 2], transport: Transport) -> (Self, Side) {
+        let [source_port, destination_port] = ports;
+        if (from, source_port) <= (to, destination_port) {
+            let addresses = [halves(from), halves(to)];
+            let key = Self::V6 {
+                addresses,
+                ports,
+                transport,
+            };
+            return (key, Side::A);
+        }
+        let key = Self::V6 {
+            addresses: [halves(to), halves(from)],
+            ports: [destination_port, source_port],
+            transport,
+        };
+        (key, Side::B)
+    }
+
     /// TCP or UDP.
+    #[inline]
     pub fn transport(&self) -> Transport {
         match *self {
             Self::V4 { transport, .. } | Self::V6 { transport, .. } => transport,
@@ -168,9 +165,10 @@ impl FlowKey {
     pub fn endpoint(&self, side: Side) -> SocketAddr {
         let i = side as usize;
         match *self {
-            Self::V4 {
-                addresses, ports, ..
-            } => SocketAddr::new(IpAddr::V4(addresses[i].into()), ports[i]),
+            Self::V4 { ends, .. } => {
+                let address = Ipv4Addr::from((ends[i] >> 16) as u32);
+                SocketAddr::V4(SocketAddrV4::new(address, ends[i] as u16))
+            }
             Self::V6 {
                 addresses, ports, ..
             } => {
@@ -182,35 +180,18 @@ impl FlowKey {
     }
 
     /// Client and server, where `server` says which side that is.
-    #[inline(always)]
     pub fn endpoints(&self, server: Side) -> Endpoints {
-        if let Self::V4 {
-            addresses, ports, ..
-        } = self
-        {
-            let end = |i: usize| SocketAddr::V4(SocketAddrV4::new(addresses[i].into(), ports[i]));
-            return match server {
-                Side::A => Endpoints {
-                    client: end(1),
-                    server: end(0),
-                },
-                Side::B => Endpoints {
-                    client: end(0),
-                    server: end(1),
-                },
-            };
-        }
         Endpoints {
             client: self.endpoint(server.other()),
             server: self.endpoint(server),
         }
     }
 
-    /// The shard that the conversation belongs to: the same in every run and at any number of
-    /// threads. All bits take part, since client ports are often all even.
+    /// A number that spreads conversations evenly: the same in every run. All bits of the key take
+    /// part, since client ports are often all even.
     #[inline]
-    pub fn shard(&self) -> usize {
-        (fold(self.words(), 0x9e37_79b9_7f4a_7c15) >> 32) as usize % crate::limits::SHARDS
+    pub fn spread(&self) -> Spread {
+        Spread((fold(self.words(), 0x9e37_79b9_7f4a_7c15) >> 32) as u32)
     }
 
     /// The key in two numbers, for hashing: an IPv4 key loses nothing, an IPv6 key is mixed.
@@ -218,13 +199,9 @@ impl FlowKey {
     fn words(&self) -> [u64; 2] {
         match *self {
             Self::V4 {
-                addresses: [a, b],
-                ports: [p, q],
+                ends: [a, b],
                 transport,
-            } => [
-                u64::from(a) << 32 | u64::from(b),
-                u64::from(p) << 32 | u64::from(q) << 8 | transport as u64,
-            ],
+            } => [a, b | (transport as u64) << 48],
             Self::V6 {
                 addresses: [a, b],
                 ports: [p, q],
@@ -234,6 +211,24 @@ impl FlowKey {
                 u64::from(p) << 32 | u64::from(q) << 8 | transport as u64,
             ],
         }
+    }
+}
+
+/// What [`FlowKey::spread`] made of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread(u32);
+
+impl Spread {
+    /// The shard that the conversation belongs to, at any number of threads.
+    #[inline]
+    pub fn shard(self) -> usize {
+        self.0 as usize % crate::limits::SHARDS
+    }
+
+    /// One of so many places within the shard.
+    #[inline]
+    fn place<const N: usize>(self) -> usize {
+        self.0 as usize / crate::limits::SHARDS % N
     }
 }
 

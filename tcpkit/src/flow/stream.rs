@@ -35,8 +35,8 @@ pub enum Piece<'a> {
     Bytes(Chunk<'a>),
     /// Bytes that were never seen.
     Gap(Gap),
-    /// The direction has ended: its FIN was reached, or the conversation was reset.
-    End(Direction),
+    /// The direction has ended at this offset: its FIN was reached, or the conversation was reset.
+    End(Direction, u64),
 }
 
 /// The next bytes of one direction.
@@ -69,6 +69,37 @@ pub struct Gap {
     pub time: Timestamp,
     /// The frame that showed it.
     pub frame: u64,
+}
+
+impl<'a> Chunk<'a> {
+    /// The captured bytes of a segment that fitted.
+    #[inline(always)]
+    pub fn of(direction: Direction, packet: &Packet<'a>, place: InOrder) -> Self {
+        Self {
+            direction,
+            bytes: packet.payload,
+            offset: place.offset,
+            time: packet.time,
+            frame: packet.frame,
+            received: place.received,
+        }
+    }
+}
+
+impl Gap {
+    /// What a snap length cut off a segment that fitted.
+    #[inline(always)]
+    pub fn after(direction: Direction, packet: &Packet<'_>, place: InOrder) -> Option<Self> {
+        let captured = packet.payload.len() as u64;
+        let bytes = u64::from(packet.payload_len) - captured;
+        (bytes > 0).then(|| Self {
+            direction,
+            offset: place.offset + captured,
+            bytes,
+            time: packet.time,
+            frame: packet.frame,
+        })
+    }
 }
 
 /// What a segment turned out to be, for the account.
@@ -183,15 +214,13 @@ fn ahead(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
-/// The outcome of [`Conversation::push`].
-#[derive(Debug)]
-pub struct Pushed<'a> {
-    /// What the segment is for the account.
-    pub seen: Seen,
-    /// In-order bytes that can be used where they are. Ask [`Conversation::next`] afterwards.
-    pub chunk: Option<Chunk<'a>>,
-    /// Bytes that follow the chunk but were cut off by a snap length.
-    pub cut: Option<Gap>,
+/// Where the bytes of a segment that fits belong.
+#[derive(Clone, Copy, Debug)]
+pub struct InOrder {
+    /// Offset of the first of them.
+    pub offset: u64,
+    /// Offset in the other direction up to which their sender had received.
+    pub received: u64,
 }
 
 impl Conversation {
@@ -235,53 +264,52 @@ impl Conversation {
         self.ways[direction.index()].offset
     }
 
-    /// Takes a segment in. After it, [`Conversation::next`] is asked until it has nothing more.
-    #[inline]
-    pub fn push<'a>(&mut self, direction: Direction, packet: &Packet<'a>) -> Pushed<'a> {
-        self.frames = self.frames.wrapping_add(1);
-        let d = direction.index();
-        let plain = packet.flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK;
-        let [there, back] = if d == 0 {
-            let [a, b] = &mut self.ways;
-            [a, b]
-        } else {
-            let [a, b] = &mut self.ways;
-            [b, a]
+    /// Takes in a segment that fits: it comes next in its direction, acknowledges only what was seen, and
+    /// changes nothing else. Its bytes can be used where they are, and no piece waits behind it. `None`
+    /// for every other segment, of which nothing is taken.
+    #[inline(always)]
+    pub fn pass(&mut self, direction: Direction, packet: &Packet<'_>) -> Option<InOrder> {
+        let [a, b] = &mut self.ways;
+        let (there, back) = match direction {
+            Direction::ToServer => (a, b),
+            Direction::ToClient => (b, a),
         };
-        if plain
-            && self.waiting.is_none()
-            && packet.seq == there.next
-            && there.has(STARTED)
-            && back.has(STARTED)
-            && !ahead(packet.ack, back.next)
-            && !there.has(FIN)
+        let plain = packet.flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK;
+        let behind = back.next.wrapping_sub(packet.ack);
+        if !plain
+            || packet.seq != there.next
+            || (behind as i32) < 0
+            || there.flags & (STARTED | FIN) != STARTED
+            || back.flags & STARTED == 0
+            || back.flags & (FIN | ENDED) == FIN
+            || self.waiting.is_some()
         {
-            there.flags |= SEEN;
-            if ahead(packet.ack, back.acked) || !back.has(ACKED) {
-                back.acked = packet.ack;
-                back.flags |= ACKED;
-            }
-            if packet.payload_len == 0 {
-                return Pushed {
-                    seen: Seen::New,
-                    chunk: None,
-                    cut: None,
-                };
-            }
-            let received = back.offset - u64::from(back.next.wrapping_sub(packet.ack));
-            return there.pass(direction, packet, packet.payload, received);
+            return None;
         }
-        self.push_slow(direction, packet)
+        self.frames = self.frames.wrapping_add(1);
+        if ahead(packet.ack, back.acked) || !back.has(ACKED) {
+            back.acked = packet.ack;
+            back.flags |= ACKED;
+        }
+        there.flags |= SEEN;
+        let offset = there.offset;
+        if packet.payload_len > 0 {
+            there.interface = packet.interface;
+            there.newest = packet.time;
+            there.advance(packet.payload_len);
+        }
+        Some(InOrder {
+            offset,
+            received: back.offset - u64::from(behind),
+        })
     }
 
+    /// Takes in a segment that [`Conversation::pass`] did not take. After it, [`Conversation::next`] is
+    /// asked until it has nothing more.
     #[cold]
     #[inline(never)]
-    fn push_slow<'a>(&mut self, direction: Direction, packet: &Packet<'a>) -> Pushed<'a> {
-        let nothing = |seen| Pushed {
-            seen,
-            chunk: None,
-            cut: None,
-        };
+    pub fn push(&mut self, direction: Direction, packet: &Packet<'_>) -> Seen {
+        self.frames = self.frames.wrapping_add(1);
         let d = direction.index();
         let ack = (packet.flags & flag::ACK != 0).then_some(packet.ack);
         let mut seq = packet.seq;
@@ -289,13 +317,13 @@ impl Conversation {
             let copied = self.begin(direction, packet);
             seq = seq.wrapping_add(1);
             if packet.payload_len == 0 && packet.flags & flag::FIN == 0 {
-                return nothing(copied);
+                return copied;
             }
         }
         self.ways[d].flags |= SEEN;
         if packet.flags & flag::RST != 0 {
             self.waiting.get_or_insert_default().reset = true;
-            return nothing(Seen::New);
+            return Seen::New;
         }
         if let Some(ack) = ack {
             self.ways[1 - d].note_ack(ack);
@@ -308,7 +336,7 @@ impl Conversation {
         }
         let way = &self.ways[d];
         if len == 0 || way.has(ENDED) {
-            return nothing(Seen::New);
+            return Seen::New;
         }
         let skip = if way.has(STARTED) && ahead(way.next, seq) {
             way.next.wrapping_sub(seq)
@@ -319,7 +347,7 @@ impl Conversation {
             if skip - len > OLD {
                 return self.hold(direction, packet, seq, ack);
             }
-            return nothing(way.seen_before(packet, skip, len));
+            return way.seen_before(packet, skip, len);
         }
         self.hold(direction, packet, seq, ack)
     }
@@ -355,13 +383,13 @@ impl Conversation {
     }
 
     /// Keeps a copy of what is new in the segment, in pieces that do not overlap what is held.
-    fn hold<'a>(
+    fn hold(
         &mut self,
         direction: Direction,
         packet: &Packet<'_>,
         seq: u32,
         ack: Option<u32>,
-    ) -> Pushed<'a> {
+    ) -> Seen {
         let d = direction.index();
         let way = &mut self.ways[d];
         let waiting = self.waiting.get_or_insert_default();
@@ -412,18 +440,12 @@ impl Conversation {
             waiting.held[d].insert(place, held);
             from = after;
         }
-        let seen = if fresh > 0 {
-            way.interface = packet.interface;
-            way.newest = packet.time;
-            Seen::New
-        } else {
-            way.seen_before(packet, packet.payload_len, packet.payload_len)
-        };
-        Pushed {
-            seen,
-            chunk: None,
-            cut: None,
+        if fresh == 0 {
+            return way.seen_before(packet, packet.payload_len, packet.payload_len);
         }
+        way.interface = packet.interface;
+        way.newest = packet.time;
+        Seen::New
     }
 
     /// The next piece that can be told at capture time `now`, if there is one.
@@ -452,7 +474,7 @@ impl Conversation {
             let way = &mut self.ways[direction.index()];
             if way.flags & (FIN | ENDED) == FIN && (way.next == way.fin || !way.has(STARTED)) {
                 way.flags |= ENDED;
-                return Some(Piece::End(direction));
+                return Some(Piece::End(direction, way.offset));
             }
         }
         if flush
@@ -472,7 +494,7 @@ impl Conversation {
                     if !way.has(ENDED) {
                         way.fin = way.next;
                         way.flags |= ENDED | FIN;
-                        return Some(Piece::End(direction));
+                        return Some(Piece::End(direction, way.offset));
                     }
                 }
             }
@@ -710,43 +732,6 @@ impl Conversation {
 }
 
 impl Way {
-    /// Passes an in-order segment through.
-    #[inline]
-    fn pass<'a>(
-        &mut self,
-        direction: Direction,
-        packet: &Packet<'a>,
-        bytes: &'a [u8],
-        received: u64,
-    ) -> Pushed<'a> {
-        let (time, frame) = (packet.time, packet.frame);
-        let offset = self.offset;
-        self.interface = packet.interface;
-        self.newest = time;
-        self.advance(packet.payload_len);
-        let missing = u64::from(packet.payload_len) - bytes.len() as u64;
-        let cut = (missing > 0).then(|| Gap {
-            direction,
-            offset: offset + bytes.len() as u64,
-            bytes: missing,
-            time,
-            frame,
-        });
-        let chunk = Some(Chunk {
-            direction,
-            bytes,
-            offset,
-            time,
-            frame,
-            received,
-        });
-        Pushed {
-            seen: Seen::New,
-            chunk,
-            cut,
-        }
-    }
-
     /// What a segment is that brings nothing new; it began `behind` bytes before the next one.
     fn seen_before(&self, packet: &Packet<'_>, behind: u32, len: u32) -> Seen {
         if packet.interface != self.interface

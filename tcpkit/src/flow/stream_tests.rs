@@ -56,12 +56,11 @@ fn play(frames: &[Sent]) -> Told {
     for (number, sent) in frames.iter().enumerate() {
         let packet = packet(sent, number as u64 + 1);
         last = packet.time;
-        let pushed = conversation.push(sent.way, &packet);
-        if let Some(chunk) = pushed.chunk {
-            take(&mut told, Piece::Bytes(chunk));
-        }
-        if let Some(gap) = pushed.cut {
-            take(&mut told, Piece::Gap(gap));
+        match conversation.pass(sent.way, &packet) {
+            Some(place) => take_in_order(&mut told, sent.way, &packet, place),
+            None => {
+                conversation.push(sent.way, &packet);
+            }
         }
         while let Some(piece) = conversation.next(last) {
             take(&mut told, piece);
@@ -72,6 +71,16 @@ fn play(frames: &[Sent]) -> Told {
         take(&mut told, piece);
     }
     told
+}
+
+fn take_in_order(told: &mut Told, direction: Direction, packet: &Packet<'_>, place: InOrder) {
+    let chunk = Chunk::of(direction, packet, place);
+    if !chunk.bytes.is_empty() {
+        take(told, Piece::Bytes(chunk));
+    }
+    if let Some(gap) = Gap::after(direction, packet, place) {
+        take(told, Piece::Gap(gap));
+    }
 }
 
 fn take(told: &mut Told, piece: Piece<'_>) {
@@ -92,7 +101,7 @@ fn take(told: &mut Told, piece: Piece<'_>) {
             told.gaps[d].push((gap.offset, gap.bytes));
             told.bytes[d].resize(told.bytes[d].len() + gap.bytes as usize, b'?');
         }
-        Piece::End(direction) => told.ends[direction.index()] = true,
+        Piece::End(direction, _) => told.ends[direction.index()] = true,
     }
 }
 
@@ -354,7 +363,10 @@ fn a_keepalive_and_a_retransmission_are_told_apart() {
             interface,
             ..packet(&sent, 9)
         };
-        conversation.push(sent.way, &packet).seen
+        match conversation.pass(sent.way, &packet) {
+            Some(_) => Seen::New,
+            None => conversation.push(sent.way, &packet),
+        }
     };
     assert_eq!(seen(&mut conversation, 110, b"x", 0), Seen::KeepAlive);
     assert_eq!(

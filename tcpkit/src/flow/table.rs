@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::FlowKey;
+use super::{FlowKey, Spread};
 use crate::source::Timestamp;
 
 /// Conversations by key, at most as many as the table was made for.
@@ -21,8 +21,13 @@ pub struct Table<T> {
     /// Second chance: slots in the order in which they were last looked at for eviction.
     clock: VecDeque<u32>,
     hasher: RandomState,
+    /// Where conversations were found last: saves the search for those that are busy.
+    recent: [u32; RECENT],
     capacity: usize,
 }
+
+/// Busy conversations that are found without a search, nearly always.
+const RECENT: usize = 64;
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -42,6 +47,7 @@ impl<T> Table<T> {
             free: Vec::new(),
             clock: VecDeque::new(),
             hasher: RandomState::default(),
+            recent: [u32::MAX; RECENT],
             capacity,
         }
     }
@@ -56,16 +62,29 @@ impl<T> Table<T> {
         self.index.is_empty()
     }
 
-    /// The place of a conversation, noting that it was seen at `now`.
+    /// The place of a conversation, noting that it was seen at `now`; `spread` is its key's.
     #[inline]
-    pub fn find(&mut self, key: &FlowKey, now: Timestamp) -> Option<u32> {
-        let hash = hash(&self.hasher, key);
-        let slots = &mut self.slots;
-        let place = *self
-            .index
-            .find(hash, |&place| slots[place as usize].key == *key)?;
-        slots[place as usize].seen = now;
+    pub fn find(&mut self, key: &FlowKey, spread: Spread, now: Timestamp) -> Option<u32> {
+        let recent = spread.place::<RECENT>();
+        let place = self.recent[recent];
+        if let Some(slot) = self.slots.get_mut(place as usize)
+            && slot.key == *key
+            && slot.value.is_some()
+        {
+            slot.seen = now;
+            return Some(place);
+        }
+        let place = self.search(key)?;
+        self.slots[place as usize].seen = now;
+        self.recent[recent] = place;
         Some(place)
+    }
+
+    #[inline(never)]
+    fn search(&self, key: &FlowKey) -> Option<u32> {
+        let hash = hash(&self.hasher, key);
+        let is_it = |&place: &u32| self.slots[place as usize].key == *key;
+        self.index.find(hash, is_it).copied()
     }
 
     /// Adds a conversation that is not there yet. Where the table is full, the one that was silent
@@ -182,8 +201,7 @@ mod tests {
 
     fn key(n: u32) -> FlowKey {
         FlowKey::V4 {
-            addresses: [1, n],
-            ports: [2, 3],
+            ends: [1, u64::from(n)],
             transport: Transport::Tcp,
         }
     }
@@ -194,12 +212,17 @@ mod tests {
         for n in 0..3 {
             assert!(table.insert(key(n), Timestamp(u64::from(n)), n).1.is_none());
         }
-        assert!(table.find(&key(0), Timestamp(10)).is_some());
+        let find = |table: &mut Table<u32>, n, now| {
+            table
+                .find(&key(n), key(n).spread(), Timestamp(now))
+                .is_some()
+        };
+        assert!(find(&mut table, 0, 10));
         let (_, evicted) = table.insert(key(3), Timestamp(11), 3);
         assert_eq!(evicted.map(|(_, value)| value), Some(1));
         assert_eq!(table.len(), 3);
-        assert!(table.find(&key(0), Timestamp(12)).is_some());
-        assert!(table.find(&key(1), Timestamp(12)).is_none());
+        assert!(find(&mut table, 0, 12));
+        assert!(!find(&mut table, 1, 12));
     }
 
     #[test]
@@ -217,6 +240,37 @@ mod tests {
         }
         assert!(table.is_empty());
         assert!(table.slots.len() <= 10);
+    }
+
+    #[test]
+    fn what_was_found_last_is_found_again_until_it_is_removed() {
+        let mut table = Table::new(1000);
+        let find = |table: &mut Table<u32>, n: u32| {
+            let place = table.find(&key(n), key(n).spread(), Timestamp(1))?;
+            table.get_mut(place).map(|(_, value)| *value)
+        };
+        for n in 0..1000 {
+            table.insert(key(n), Timestamp(0), n);
+        }
+        for n in (0..1000).chain(0..1000) {
+            assert_eq!(
+                (find(&mut table, n), find(&mut table, n)),
+                (Some(n), Some(n))
+            );
+        }
+        for n in (0..1000).step_by(2) {
+            let place = table.find(&key(n), key(n).spread(), Timestamp(2));
+            place.and_then(|place| table.remove(place));
+            assert_eq!(find(&mut table, n), None);
+        }
+        table.reclaim();
+        for n in 1000..1500 {
+            table.insert(key(n), Timestamp(3), n);
+        }
+        for n in 0..1500 {
+            let there = n >= 1000 || n % 2 == 1;
+            assert_eq!(find(&mut table, n), there.then_some(n));
+        }
     }
 
     #[test]

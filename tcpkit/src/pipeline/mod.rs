@@ -1,5 +1,6 @@
 //! The only place that knows every room: builds the pipeline that the options ask for, and runs it.
 
+mod conversation;
 mod daemon;
 mod ladder;
 mod live;

@@ -3,9 +3,7 @@
 use std::io;
 
 use crate::event::{Event, Gap, Malformed, PacketEvent};
-use crate::exchange::{Exchange, OneWay, Report, Unanswered};
-use crate::flow::Endpoints;
-use crate::protocol::Protocol;
+use crate::exchange::{Exchange, OneWay, Report, Service, Tally, Unanswered};
 use crate::sink::stats::Stats;
 use crate::sink::{Needs, Sink};
 use crate::source::Timestamp;
@@ -119,36 +117,46 @@ impl Outlet {
 }
 
 impl Report for Outlet {
-    #[inline]
-    fn exchange(&mut self, exchange: &Exchange<'_>) {
-        self.exchanges += u64::from(exchange.latency.is_some());
-        self.stats.exchange(exchange);
-        if !self.sinks.is_empty() {
-            self.tell(&Event::Exchange(exchange));
-        }
+    #[inline(always)]
+    fn answered(&mut self, service: Service, tally: &Tally) {
+        self.exchanges += 1;
+        self.stats.answered(service, tally);
     }
 
-    fn unanswered(&mut self, unanswered: &Unanswered<'_>) {
-        self.stats.unanswered(unanswered);
+    fn ambiguous(&mut self, service: Service) {
+        self.stats.of(service).ambiguous += 1;
+    }
+
+    #[inline]
+    fn wants_exchanges(&self) -> bool {
+        !self.sinks.is_empty()
+    }
+
+    fn exchange(&mut self, exchange: &Exchange<'_>) {
+        self.tell(&Event::Exchange(exchange));
+    }
+
+    fn unanswered(&mut self, service: Service, unanswered: &Unanswered<'_>) {
+        self.stats.unanswered(service, unanswered);
         self.tell(&Event::Unanswered(unanswered));
     }
 
-    fn one_way(&mut self, message: &OneWay) {
-        self.stats.port(message.endpoints.server.port()).one_way += 1;
+    fn one_way(&mut self, service: Service, message: &OneWay) {
+        self.stats.of(service).one_way += 1;
         if !self.sinks.is_empty() {
             self.tell(&Event::OneWay(message));
         }
     }
 
-    fn orphan(&mut self, endpoints: &Endpoints, _: &'static dyn Protocol) {
-        self.stats.port(endpoints.server.port()).orphans += 1;
+    fn orphan(&mut self, service: Service) {
+        self.stats.of(service).orphans += 1;
     }
 
-    fn late(&mut self, endpoints: &Endpoints, _: &'static dyn Protocol) {
-        self.stats.port(endpoints.server.port()).late += 1;
+    fn late(&mut self, service: Service) {
+        self.stats.of(service).late += 1;
     }
 
-    fn overflow(&mut self, _: &Endpoints, _: &'static dyn Protocol) {
+    fn overflow(&mut self, _: Service) {
         self.stats.account.overflowed += 1;
     }
 }

@@ -3,13 +3,16 @@
 //! Reads the pieces of a conversation's streams, or its datagrams; drives the dissector and the
 //! pairing. A message that lies whole in a segment is parsed where it is; a partial one is kept.
 
+use std::ops::ControlFlow;
+
+use super::conversation::Conversation;
 use super::outlet::Outlet;
 use super::select::Kind;
 use crate::event;
-use crate::exchange::Silence;
 use crate::exchange::pairing::{Context, Pairing};
+use crate::exchange::{Service, Silence};
 use crate::flow::stream::{Chunk, Gap};
-use crate::flow::{Direction, Endpoints};
+use crate::flow::{Direction, Endpoints, FlowKey, Parties};
 use crate::limits;
 use crate::protocol::{
     self, Dissector, Input, Mark, Output, Parsed, Probe, Protocol, Resync, Verdict, opaque,
@@ -21,6 +24,8 @@ use crate::wire::Transport;
 const TRIES: u8 = 8;
 /// Bytes that are kept of a direction whose protocol is not known yet.
 const UNDECIDED_BYTES: usize = 4096;
+/// A larger buffer of an empty tail is given back.
+const KEPT_CAPACITY: usize = 16 << 10;
 /// Places of broken grammar after which a conversation that never made sense is left alone.
 const MALFORMED: u8 = 4;
 
@@ -31,19 +36,50 @@ pub struct Lent<'a> {
     /// Scratch space for messages.
     pub output: &'a mut Output,
     /// Client and server.
-    pub endpoints: Endpoints,
+    pub parties: Parties<'a>,
     /// What carries the conversation.
     pub transport: Transport,
 }
 
-impl Lent<'_> {
+impl<'a> Lent<'a> {
+    /// For this conversation.
+    #[inline]
+    pub fn new(
+        outlet: &'a mut Outlet,
+        output: &'a mut Output,
+        key: &'a FlowKey,
+        conversation: &Conversation,
+    ) -> Self {
+        Self {
+            outlet,
+            output,
+            parties: Parties {
+                key,
+                server: conversation.server(),
+            },
+            transport: key.transport(),
+        }
+    }
+
+    /// The scratch space, emptied.
+    #[inline]
+    fn clean_output(&mut self) -> &mut Output {
+        self.output.clear();
+        self.output
+    }
+
+    fn server_port(&self) -> u16 {
+        self.parties.endpoints().server.port()
+    }
+
     /// What pairing needs of a conversation in `protocol`: its circumstances, the messages found, and
     /// where its finds go.
     #[inline]
-    fn split(&mut self, protocol: &'static dyn Protocol) -> (Context<'_>, &Output, &mut Outlet) {
+    fn split(&mut self, spoken: Spoken) -> (Context<'_>, &Output, &mut Outlet) {
         let context = Context {
-            endpoints: &self.endpoints,
-            protocol,
+            parties: self.parties,
+            protocol: spoken.protocol,
+            service: spoken.service,
             transport: self.transport,
             wants_text: self.output.wants_text,
         };
@@ -56,12 +92,19 @@ enum State {
     Undecided { tries: u8 },
     /// This protocol.
     Speaking {
-        protocol: &'static dyn Protocol,
+        spoken: Spoken,
         dissector: Box<dyn Dissector>,
         sense: Sense,
     },
     /// Nothing more to read.
     Silent,
+}
+
+/// The protocol of a conversation, and where it is counted.
+#[derive(Clone, Copy)]
+struct Spoken {
+    protocol: &'static dyn Protocol,
+    service: Service,
 }
 
 /// How much sense a conversation made so far.
@@ -93,6 +136,20 @@ struct Parse {
     blocked: bool,
 }
 
+impl Parse {
+    fn has_tail(&self) -> bool {
+        self.tail
+            .as_ref()
+            .is_some_and(|tail| !tail.bytes.is_empty())
+    }
+
+    /// Whether the next bytes are shown to the dissector just as they come.
+    #[inline]
+    fn is_straight(&self) -> bool {
+        self.skip == 0 && !self.lost && !self.has_tail()
+    }
+}
+
 /// What is said in one conversation.
 pub struct Talk {
     kind: Kind,
@@ -122,6 +179,23 @@ struct Run<'a> {
     datagram: bool,
     /// The dissector is called even if there are no bytes: what it asked to skip has ended.
     resumed: bool,
+}
+
+impl<'a> Run<'a> {
+    /// The bytes of a segment, seen at `mark`.
+    #[inline]
+    fn of(chunk: &Chunk<'a>, mark: Mark, received: [u64; 2]) -> Self {
+        Self {
+            bytes: chunk.bytes,
+            old: 0,
+            offset: chunk.offset,
+            first: mark,
+            last: mark,
+            received,
+            datagram: false,
+            resumed: false,
+        }
+    }
 }
 
 impl Talk {
@@ -159,25 +233,49 @@ impl Talk {
 
     /// The next bytes of a direction. True if the sides were taken the wrong way round: then
     /// nothing was done, and the caller turns them and comes again.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) -> bool {
         let mark = Mark {
             time: chunk.time,
             frame: chunk.frame,
         };
-        let mut run = Run {
-            bytes: chunk.bytes,
-            old: 0,
-            offset: chunk.offset,
-            first: mark,
-            last: mark,
-            received: [chunk.received; 2],
-            datagram: false,
-            resumed: false,
-        };
         let parse = &mut self.parse[direction.index()];
         parse.latest = mark;
-        run.received[1] = std::mem::replace(&mut parse.received, chunk.received);
+        let before = std::mem::replace(&mut parse.received, chunk.received);
+        let received = [chunk.received, before];
+        if parse.is_straight()
+            && let State::Speaking {
+                spoken,
+                dissector,
+                sense,
+            } = &mut self.state
+        {
+            let input = Input {
+                bytes: chunk.bytes,
+                offset: chunk.offset,
+                old: 0,
+                first: mark,
+                last: mark,
+                datagram: false,
+            };
+            let parsed = dissector.parse(direction, &input, lent.clean_output());
+            sense.made |= !lent.output.messages.is_empty();
+            let (context, output, outlet) = lent.split(*spoken);
+            self.pairing
+                .messages(&context, direction, received, chunk.bytes, output, outlet);
+            if parsed.is_all_of(&input) && !self.parse[1 - direction.index()].blocked {
+                return false;
+            }
+            self.speak_after(direction, &Run::of(chunk, mark, received), parsed, lent);
+            return false;
+        }
+        self.odd_bytes(direction, Run::of(chunk, mark, received), lent)
+    }
+
+    /// Bytes of which some are to be skipped, or to be put behind others, or of nobody knows what.
+    #[inline(never)]
+    fn odd_bytes(&mut self, direction: Direction, mut run: Run<'_>, lent: &mut Lent<'_>) -> bool {
+        let parse = &mut self.parse[direction.index()];
         if parse.skip > 0 {
             let skipped = parse.skip.min(run.bytes.len() as u64);
             parse.skip -= skipped;
@@ -190,10 +288,10 @@ impl Talk {
         }
         match self.state {
             State::Speaking { .. } => {
-                self.speak(direction, run, lent);
+                self.speak(direction, &run, lent);
                 false
             }
-            State::Undecided { .. } => self.undecided(direction, run, lent),
+            State::Undecided { .. } => self.undecided(direction, &run, lent),
             State::Silent => false,
         }
     }
@@ -210,64 +308,77 @@ impl Talk {
             frame: chunk.frame,
         };
         let run = Run {
-            bytes: chunk.bytes,
-            old: 0,
-            offset: chunk.offset,
-            first: mark,
-            last: mark,
-            received: [0; 2],
             datagram: true,
-            resumed: false,
+            ..Run::of(chunk, mark, [0; 2])
         };
         match self.state {
             State::Speaking { .. } => {
                 self.parse[direction.index()].lost = false;
-                self.run(direction, run, lent);
+                self.run(direction, &run, (0, run.resumed), lent);
                 self.parse[direction.index()].skip = 0;
                 false
             }
-            State::Undecided { .. } => self.undecided(direction, run, lent),
+            State::Undecided { .. } => self.undecided(direction, &run, lent),
             State::Silent => false,
         }
     }
 
     /// Bytes with what an earlier segment left in front of them.
-    fn speak(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) {
-        let d = direction.index();
-        let pending = self.parse[d]
-            .tail
-            .as_ref()
-            .is_some_and(|tail| !tail.bytes.is_empty());
-        if !pending {
-            let consumed = self.run(direction, run, lent);
-            self.leave(
-                direction,
-                run.bytes.get(consumed..).unwrap_or_default(),
-                run.last,
-                None,
-                lent,
-            );
-        } else if let Some(mut tail) = self.parse[d].tail.take() {
-            let old = tail.bytes.len();
-            tail.bytes.extend_from_slice(run.bytes);
-            let whole = Run {
-                bytes: &tail.bytes,
-                old,
-                offset: run.offset - old as u64,
-                first: tail.first,
-                ..run
-            };
-            let consumed = self.run(direction, whole, lent);
-            let first = if consumed < old { tail.first } else { run.last };
-            tail.bytes.drain(..consumed.min(tail.bytes.len()));
-            tail.first = first;
-            self.leave(direction, &[], first, Some(tail), lent);
+    #[inline(never)]
+    fn speak(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) {
+        if self.parse[direction.index()].has_tail() {
+            self.speak_on(direction, run, lent);
+        } else {
+            let consumed = self.run(direction, run, (0, run.resumed), lent);
+            let left = run.bytes.get(consumed..).unwrap_or_default();
+            self.leave(direction, left, run.last, lent);
         }
         self.unblock(direction.reverse(), run, lent);
     }
 
-    /// Shows bytes again that waited for the other direction.
-    fn unblock(&mut self, direction: Direction, cause: Run<'_>, lent: &mut Lent<'_>) {
+    /// Goes on with bytes that the dissector was shown once, and did not take whole.
+    #[inline(never)]
+    fn speak_after(
+        &mut self,
+        direction: Direction,
+        run: &Run<'_>,
+        parsed: Parsed,
+        lent: &mut Lent<'_>,
+    ) {
+        let consumed = match self.settle(direction, run, 0, parsed, lent) {
+            ControlFlow::Continue(next) => self.run(direction, run, next, lent),
+            ControlFlow::Break(consumed) => consumed,
+        };
+        let left = run.bytes.get(consumed..).unwrap_or_default();
+        self.leave(direction, left, run.last, lent);
+        self.unblock(direction.reverse(), run, lent);
+    }
+
+    /// An earlier segment left something.
+    #[inline(never)]
+    fn speak_on(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) {
+        let Some(mut tail) = self.parse[direction.index()].tail.take() else {
+            return;
+        };
+        let old = tail.bytes.len();
+        tail.bytes.extend_from_slice(run.bytes);
+        let whole = Run {
+            bytes: &tail.bytes,
+            old,
+            offset: run.offset - old as u64,
+            first: tail.first,
+            ..*run
+        };
+        let consumed = self.run(direction, &whole, (0, run.resumed), lent);
+        if consumed >= old {
+            tail.first = run.last;
+        }
+        tail.bytes.drain(..consumed.min(tail.bytes.len()));
+        self.leave_in(direction, tail, lent);
+    }
+
+    /// Shows bytes again that waited for the other direction, if there are such.
+    fn unblock(&mut self, direction: Direction, cause: &Run<'_>, lent: &mut Lent<'_>) {
         let d = direction.index();
         if !self.parse[d].blocked {
             return;
@@ -292,63 +403,61 @@ impl Talk {
             datagram: false,
             resumed: false,
         };
-        let consumed = self.run(direction, run, lent);
+        let consumed = self.run(direction, &run, (0, run.resumed), lent);
         let left = tail.bytes.get(consumed..).unwrap_or_default();
-        self.leave(direction, left, tail.first, None, lent);
+        self.leave(direction, left, tail.first, lent);
     }
 
     /// Keeps what was not consumed.
-    fn leave(
-        &mut self,
-        direction: Direction,
-        left: &[u8],
-        first: Mark,
-        tail: Option<Box<Tail>>,
-        lent: &mut Lent<'_>,
-    ) {
+    #[inline(never)]
+    fn leave(&mut self, direction: Direction, left: &[u8], first: Mark, lent: &mut Lent<'_>) {
+        if left.is_empty() {
+            return;
+        }
+        let mut tail = self.parse[direction.index()]
+            .tail
+            .take()
+            .unwrap_or_default();
+        tail.bytes.clear();
+        tail.bytes.extend_from_slice(left);
+        tail.first = first;
+        self.leave_in(direction, tail, lent);
+    }
+
+    /// Keeps the tail, or its buffer for the next one.
+    fn leave_in(&mut self, direction: Direction, mut tail: Box<Tail>, lent: &mut Lent<'_>) {
         let parse = &mut self.parse[direction.index()];
         let State::Speaking { dissector, .. } = &self.state else {
             parse.tail = None;
             return;
         };
-        match tail {
-            Some(mut tail) if left.is_empty() => {
-                if tail.bytes.is_empty() && tail.bytes.capacity() > 16 << 10 {
-                    tail.bytes = Vec::new();
-                }
-                parse.tail = Some(tail);
-            }
-            _ if left.is_empty() => return,
-            _ => {
-                let tail = parse.tail.get_or_insert_default();
-                tail.bytes.clear();
-                tail.bytes.extend_from_slice(left);
-                tail.first = first;
-            }
-        }
-        parse.blocked = dissector.blocked(direction);
-        let length = parse.tail.as_ref().map_or(0, |tail| tail.bytes.len());
-        if length > limits::TAIL_BYTES {
+        let first = tail.first;
+        if tail.bytes.len() > limits::TAIL_BYTES {
             parse.tail = None;
-            self.broken(
-                direction,
-                "a message part within the size that is followed",
-                first,
-                lent,
-            );
+            parse.blocked = dissector.blocked(direction);
+            let reason = "a message part within the size that is followed";
+            self.broken(direction, reason, first, lent);
+            return;
         }
+        if tail.bytes.is_empty() && tail.bytes.capacity() > KEPT_CAPACITY {
+            tail.bytes = Vec::new();
+        }
+        parse.tail = Some(tail);
+        parse.blocked = dissector.blocked(direction);
     }
 
-    /// Shows a run of bytes to the dissector until it makes no more of it; returns how many are
-    /// done with.
-    #[inline]
-    fn run(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) -> usize {
-        let d = direction.index();
-        let mut at = 0;
-        let mut resumed = run.resumed;
+    /// Shows a run of bytes from `at` on to the dissector until it makes no more of it; returns how many
+    /// are done with.
+    fn run(
+        &mut self,
+        direction: Direction,
+        run: &Run<'_>,
+        (mut at, mut resumed): (usize, bool),
+        lent: &mut Lent<'_>,
+    ) -> usize {
         while at < run.bytes.len() || resumed {
             let State::Speaking {
-                protocol,
+                spoken,
                 dissector,
                 sense,
             } = &mut self.state
@@ -364,7 +473,7 @@ impl Talk {
                 last: run.last,
                 datagram: run.datagram,
             };
-            let parse = &mut self.parse[d];
+            let parse = &mut self.parse[direction.index()];
             if parse.lost {
                 match dissector.resync(direction, &input) {
                     Resync::Found(0) => parse.lost = false,
@@ -378,46 +487,55 @@ impl Talk {
                     }
                 }
             }
-            resumed = false;
-            lent.output.clear();
-            let Parsed {
-                consumed,
-                skip,
-                verdict,
-            } = dissector.parse(direction, &input, lent.output);
+            let parsed = dissector.parse(direction, &input, lent.clean_output());
             sense.made |= !lent.output.messages.is_empty();
-            let (context, output, outlet) = lent.split(*protocol);
-            if !output.messages.is_empty() {
-                self.pairing.messages(
-                    &context,
-                    direction,
-                    run.received,
-                    input.bytes,
-                    output,
-                    outlet,
-                );
-            }
-            at += consumed.min(input.bytes.len());
-            if skip > 0 {
-                let here = skip.min((run.bytes.len() - at) as u64);
-                at += here as usize;
-                parse.skip = skip - here;
-                resumed = parse.skip == 0;
-            }
-            match verdict {
-                Verdict::Continue if consumed == 0 && skip == 0 => return at,
-                Verdict::Continue => {}
-                Verdict::Malformed(reason) => {
-                    self.broken(direction, reason, run.last, lent);
-                    return run.bytes.len();
-                }
-                Verdict::Opaque(what) => {
-                    self.silence(what, run.last.time, lent);
-                    return run.bytes.len();
-                }
+            let (context, output, outlet) = lent.split(*spoken);
+            self.pairing.messages_apart(
+                &context,
+                direction,
+                run.received,
+                input.bytes,
+                output,
+                outlet,
+            );
+            match self.settle(direction, run, at, parsed, lent) {
+                ControlFlow::Continue(next) => (at, resumed) = next,
+                ControlFlow::Break(consumed) => return consumed,
             }
         }
         at
+    }
+
+    /// Does what the dissector said of the bytes from `at` on: goes on from another place, where bytes that
+    /// it asked to skip may have ended, or breaks off with so many bytes done with.
+    fn settle(
+        &mut self,
+        direction: Direction,
+        run: &Run<'_>,
+        at: usize,
+        parsed: Parsed,
+        lent: &mut Lent<'_>,
+    ) -> ControlFlow<usize, (usize, bool)> {
+        let Parsed {
+            consumed,
+            skip,
+            verdict,
+        } = parsed;
+        let mut at = at + consumed.min(run.bytes.len() - at);
+        let mut resumed = false;
+        if skip > 0 {
+            let here = skip.min((run.bytes.len() - at) as u64);
+            at += here as usize;
+            self.parse[direction.index()].skip = skip - here;
+            resumed = skip == here;
+        }
+        match verdict {
+            Verdict::Continue if consumed == 0 && skip == 0 => return ControlFlow::Break(at),
+            Verdict::Continue => return ControlFlow::Continue((at, resumed)),
+            Verdict::Malformed(reason) => self.broken(direction, reason, run.last, lent),
+            Verdict::Opaque(what) => self.silence(what, run.last.time, lent),
+        }
+        ControlFlow::Break(run.bytes.len())
     }
 
     /// The bytes at hand broke the grammar.
@@ -429,25 +547,22 @@ impl Talk {
         mark: Mark,
         lent: &mut Lent<'_>,
     ) {
-        let State::Speaking {
-            protocol, sense, ..
-        } = &mut self.state
-        else {
+        let State::Speaking { spoken, sense, .. } = &mut self.state else {
             return;
         };
         sense.malformed = sense.malformed.saturating_add(1);
         let hopeless = !sense.made && sense.malformed >= MALFORMED;
         lent.outlet.malformed(&event::Malformed {
-            endpoints: lent.endpoints,
+            endpoints: lent.parties.endpoints(),
             direction,
             time: mark.time,
             frame: mark.frame,
-            protocol: protocol.name(),
+            protocol: spoken.protocol.name(),
             reason,
         });
         if lent.transport == Transport::Tcp {
             self.parse[direction.index()].lost = true;
-            let (context, _, outlet) = lent.split(*protocol);
+            let (context, _, outlet) = lent.split(*spoken);
             self.pairing.gap(&context, direction, 0, outlet);
         }
         if hopeless {
@@ -462,14 +577,14 @@ impl Talk {
         self.close_pairing(now, Silence::Closed, lent);
         self.state = State::Silent;
         self.parse = Default::default();
-        lent.outlet.opaque(lent.endpoints.server.port(), what);
+        lent.outlet.opaque(lent.server_port(), what);
     }
 
     /// Bytes of a direction were never seen.
     #[cold]
     pub fn gap(&mut self, direction: Direction, gap: &Gap, lent: &mut Lent<'_>) {
         lent.outlet.gap(&event::Gap {
-            endpoints: lent.endpoints,
+            endpoints: lent.parties.endpoints(),
             direction,
             time: gap.time,
             bytes: gap.bytes,
@@ -496,7 +611,7 @@ impl Talk {
                     datagram: false,
                     resumed: true,
                 };
-                self.run(direction, run, lent);
+                self.run(direction, &run, (0, run.resumed), lent);
             }
             if missing == 0 {
                 return;
@@ -508,16 +623,13 @@ impl Talk {
         parse.tail = None;
         parse.blocked = false;
         if let State::Speaking {
-            protocol,
-            dissector,
-            ..
+            spoken, dissector, ..
         } = &mut self.state
         {
-            lent.output.clear();
-            dissector.gap(direction, lent.output);
-            let (context, output, outlet) = lent.split(*protocol);
+            dissector.gap(direction, lent.clean_output());
+            let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages(&context, direction, [0; 2], &[], output, outlet);
+                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
             self.pairing.gap(&context, direction, gap.offset, outlet);
         } else {
             self.pairing.joined();
@@ -528,16 +640,13 @@ impl Talk {
     pub fn end(&mut self, direction: Direction, offset: u64, now: Timestamp, lent: &mut Lent<'_>) {
         let mark = self.parse[direction.index()].latest;
         if let State::Speaking {
-            protocol,
-            dissector,
-            ..
+            spoken, dissector, ..
         } = &mut self.state
         {
-            lent.output.clear();
-            dissector.close(direction, offset, mark, lent.output);
-            let (context, output, outlet) = lent.split(*protocol);
+            dissector.close(direction, offset, mark, lent.clean_output());
+            let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages(&context, direction, [0; 2], &[], output, outlet);
+                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
         }
         if direction == Direction::ToClient {
             self.close_pairing(now, Silence::Closed, lent);
@@ -546,28 +655,28 @@ impl Talk {
 
     /// No response will come any more.
     pub fn close_pairing(&mut self, now: Timestamp, why: Silence, lent: &mut Lent<'_>) {
-        let State::Speaking { protocol, .. } = &self.state else {
+        let State::Speaking { spoken, .. } = &self.state else {
             return;
         };
-        let (context, _, outlet) = lent.split(*protocol);
+        let (context, _, outlet) = lent.split(*spoken);
         self.pairing.close(&context, now, why, outlet);
     }
 
     /// Reports requests that waited for longer than `timeout`.
     pub fn time_out(&mut self, now: Timestamp, timeout: std::time::Duration, lent: &mut Lent<'_>) {
-        let State::Speaking { protocol, .. } = &self.state else {
+        let State::Speaking { spoken, .. } = &self.state else {
             return;
         };
-        let (context, _, outlet) = lent.split(*protocol);
+        let (context, _, outlet) = lent.split(*spoken);
         self.pairing.time_out(&context, now, timeout, outlet);
     }
 
     /// The capture has ended. Requests that waited for less than `threshold` are only counted.
     pub fn stop(&mut self, now: Timestamp, threshold: std::time::Duration, lent: &mut Lent<'_>) {
-        let State::Speaking { protocol, .. } = &self.state else {
+        let State::Speaking { spoken, .. } = &self.state else {
             return;
         };
-        let (context, _, outlet) = lent.split(*protocol);
+        let (context, _, outlet) = lent.split(*spoken);
         let young = self.pairing.stop(&context, now, threshold, outlet);
         lent.outlet.stats.account.in_flight += young;
     }
@@ -585,7 +694,7 @@ impl Talk {
     /// Looks at the first bytes for a protocol.
     #[cold]
     #[inline(never)]
-    fn undecided(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) -> bool {
+    fn undecided(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) -> bool {
         let State::Undecided { tries } = self.state else {
             return false;
         };
@@ -609,10 +718,10 @@ impl Talk {
             }
             _ => run.bytes,
         };
-        let server = lent.endpoints.server.port();
+        let server = lent.server_port();
         match decide(self.kind, lent.transport, server, bytes) {
             Decision::Speak(protocol, Some(right))
-                if right != direction && !is_served_at(protocol, &lent.endpoints) =>
+                if right != direction && !is_served_at(protocol, &lent.parties.endpoints()) =>
             {
                 self.parse[d].tail = (old > 0).then(|| {
                     Box::new(Tail {
@@ -624,8 +733,9 @@ impl Talk {
             }
             Decision::Speak(protocol, _) => {
                 let dissector = protocol.dissector(lent.transport);
+                let service = lent.outlet.stats.service(server, protocol);
                 self.state = State::Speaking {
-                    protocol,
+                    spoken: Spoken { protocol, service },
                     dissector,
                     sense: Sense::default(),
                 };
@@ -634,18 +744,18 @@ impl Talk {
                     old,
                     offset: run.offset - old as u64,
                     first,
-                    ..run
+                    ..*run
                 };
                 if run.datagram {
                     self.parse[d].lost = false;
-                    self.run(direction, whole, lent);
+                    self.run(direction, &whole, (0, run.resumed), lent);
                     self.parse[d].skip = 0;
                 } else {
                     self.begin(direction, run, lent);
-                    let consumed = self.run(direction, whole, lent);
+                    let consumed = self.run(direction, &whole, (0, run.resumed), lent);
                     let first = if consumed < old { first } else { run.last };
                     let left = bytes.get(consumed..).unwrap_or_default();
-                    self.leave(direction, left, first, None, lent);
+                    self.leave(direction, left, first, lent);
                 }
             }
             Decision::Opaque(what) => self.silence(what, run.last.time, lent),
@@ -671,7 +781,7 @@ impl Talk {
     }
 
     /// The protocol is known: what the other direction kept is shown first, since it came first.
-    fn begin(&mut self, direction: Direction, run: Run<'_>, lent: &mut Lent<'_>) {
+    fn begin(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) {
         let other = direction.reverse();
         let Some(tail) = self.parse[other.index()].tail.take() else {
             return;
@@ -686,9 +796,9 @@ impl Talk {
             datagram: false,
             resumed: false,
         };
-        let consumed = self.run(other, kept, lent);
+        let consumed = self.run(other, &kept, (0, false), lent);
         let left = tail.bytes.get(consumed..).unwrap_or_default();
-        self.leave(other, left, tail.first, None, lent);
+        self.leave(other, left, tail.first, lent);
     }
 }
 

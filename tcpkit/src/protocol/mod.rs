@@ -170,6 +170,16 @@ pub struct Parsed {
     pub verdict: Verdict,
 }
 
+impl Parsed {
+    /// Whether all of the input is done with, and nothing but more of the same is to come.
+    #[inline]
+    pub fn is_all_of(&self, input: &Input<'_>) -> bool {
+        self.consumed == input.bytes.len()
+            && self.skip == 0
+            && matches!(self.verdict, Verdict::Continue)
+    }
+}
+
 /// Whether a direction can go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
@@ -342,6 +352,12 @@ impl Message {
             text: Text::None,
             text_len: 0,
         }
+    }
+
+    /// Whether it is told whole, pairs in order, and has nothing special about it.
+    #[inline]
+    pub fn is_ordinary(&self) -> bool {
+        self.flags & !Self::ERROR == 0 && self.phase == Phase::Whole && self.id.is_none()
     }
 
     /// Whether `flag` is set.

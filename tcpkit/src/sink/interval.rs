@@ -39,7 +39,11 @@ impl Interval {
     pub fn event(&mut self, event: &Event<'_>) -> Option<(Timestamp, Vec<PortSummary>)> {
         match event {
             Event::Exchange(exchange) => self.stats.exchange(exchange),
-            Event::Unanswered(unanswered) => self.stats.unanswered(unanswered),
+            Event::Unanswered(unanswered) => {
+                let port = unanswered.endpoints.server.port();
+                let service = self.stats.service(port, unanswered.protocol);
+                self.stats.unanswered(service, unanswered);
+            }
             Event::Tick(now) => return self.tick(*now),
             _ => {}
         }

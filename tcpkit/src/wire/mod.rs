@@ -138,6 +138,13 @@ impl Packet<'_> {
     }
 }
 
+/// Decodes plain TCP over IPv4 over Ethernet, the way of nearly every frame of a monitored service;
+/// `None` for all else, errors too.
+#[inline(always)]
+pub fn plain<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+    fast::decode(frame)
+}
+
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded<'a> {
@@ -172,9 +179,8 @@ impl Decoder {
 
     /// Decodes one frame. The packet borrows from the frame, or from the decoder where it was
     /// put together from fragments.
-    #[inline]
     pub fn decode<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
-        match fast::decode(frame) {
+        match plain(frame) {
             Some(packet) => Decoded::Packet(packet),
             None => self.decode_any(frame),
         }
@@ -193,8 +199,9 @@ impl Decoder {
         self.fragments.waiting()
     }
 
+    /// As [`Decoder::decode`], without trying [`plain`] first.
     #[inline(never)]
-    fn decode_any<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
+    pub fn decode_any<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
         let Some(layer) = link::first(frame.link) else {
             return Decoded::UnknownLink;
         };

@@ -266,7 +266,11 @@ impl RedisDissector {
         }
         while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             if let Some(found) = request::whole(rest) {
-                self.tell_whole(input, at, rest, &found, out);
+                if at >= input.old && self.session.ask_plainly(found.kind) {
+                    out.messages.push(plain_request(input, at, &found));
+                } else {
+                    self.tell_whole(input, at, rest, &found, out);
+                }
                 at += found.len;
                 continue;
             }
@@ -279,7 +283,7 @@ impl RedisDissector {
         consumed(at)
     }
 
-    #[inline]
+    #[inline(never)]
     fn tell_whole(
         &mut self,
         input: &Input<'_>,
@@ -459,13 +463,13 @@ impl RedisDissector {
             }
         }
         while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            if let Some((reply, len)) = response::quick(rest)
-                && !self.session.awaits_replication()
+            if at >= input.old
+                && let Some(quick) = response::quick(rest)
+                && let Some(counts) = self.session.answer_plainly(quick.null)
             {
-                let told = self.session.response(&reply);
-                let place = Place::of(input, at, at + len);
-                out.messages.push(message(place, told, 0, Text::None, 0));
-                at += len;
+                let message = plain_response(input, at, quick.len, counts);
+                out.messages.push(message);
+                at += quick.len;
                 continue;
             }
             let line_seen = if at == 0 { seen } else { 0 };
@@ -662,6 +666,32 @@ impl RedisDissector {
     }
 }
 
+/// A request that came whole in this input, with nothing special about it.
+#[inline(always)]
+fn plain_request(input: &Input<'_>, at: usize, found: &request::Request) -> Message {
+    let start = input.offset + at as u64;
+    let end = start + found.len as u64;
+    Message {
+        command: found.command,
+        text: input_text(at, found.len),
+        text_len: found.text_len,
+        ..Message::new(Role::Request, start, end, input.last, input.last)
+    }
+}
+
+/// A response that came whole in this input, with nothing special about it.
+#[inline(always)]
+fn plain_response(input: &Input<'_>, at: usize, len: usize, (hits, misses): (u32, u32)) -> Message {
+    let start = input.offset + at as u64;
+    let end = start + len as u64;
+    Message {
+        replies: 0,
+        hits,
+        misses,
+        ..Message::new(Role::Response, start, end, input.last, input.last)
+    }
+}
+
 #[inline]
 fn message(place: Place, told: Told, command: u16, text: Text, text_len: u32) -> Message {
     Message {
@@ -683,7 +713,7 @@ fn message(place: Place, told: Told, command: u16, text: Text, text_len: u32) ->
     }
 }
 
-#[inline]
+#[inline(always)]
 fn input_text(start: usize, len: usize) -> Text {
     Text::Input {
         start: start as u32,

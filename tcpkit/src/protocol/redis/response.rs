@@ -21,38 +21,39 @@ const STREAMED: u32 = u32::MAX;
 /// Not a count: a streamed string, which is made of chunks.
 const CHUNKS: u32 = u32::MAX - 1;
 
-/// The scalar at the front, if it lies whole in `bytes` and is neither an error nor out of the
-/// ordinary, and its length.
-#[inline]
-pub(super) fn quick(bytes: &[u8]) -> Option<(Reply, usize)> {
-    match bytes {
-        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((reply(b'+'), 5)),
-        [b'$', b'-', b'1', b'\r', b'\n', ..] => Some((
-            Reply {
-                null: true,
-                ..reply(b'$')
-            },
-            5,
-        )),
-        [b'$', ..] => {
-            let (len, data) = token::string_head(bytes)?;
-            let rest = token::string_tail(data, len)?;
-            Some((reply(b'$'), bytes.len() - rest.len()))
-        }
-        [b':', rest @ ..] => {
-            let (_, rest) = token::digits(rest)?;
-            Some((reply(b':'), bytes.len() - rest.len()))
-        }
-        _ => None,
-    }
+/// A scalar that is neither an error nor out of the ordinary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quick {
+    /// Bytes on the wire.
+    pub(super) len: usize,
+    /// Its type byte.
+    pub(super) kind: u8,
+    /// Whether it is a null.
+    pub(super) null: bool,
 }
 
-#[inline]
-fn reply(kind: u8) -> Reply {
-    Reply {
-        kind,
-        ..Reply::default()
+/// The scalar at the front, if it lies whole in `bytes` and is neither an error nor out of the
+/// ordinary.
+#[inline(always)]
+pub(super) fn quick(bytes: &[u8]) -> Option<Quick> {
+    const OK: u32 = u32::from_le_bytes(*b"+OK\r");
+    const NULL: u32 = u32::from_le_bytes(*b"$-1\r");
+    let (head, rest) = bytes.split_first_chunk::<4>()?;
+    let scalar = |kind, len, null| Quick { len, kind, null };
+    match u32::from_le_bytes(*head) {
+        OK if rest.first() == Some(&b'\n') => return Some(scalar(b'+', 5, false)),
+        NULL if rest.first() == Some(&b'\n') => return Some(scalar(b'$', 5, true)),
+        _ => {}
     }
+    let rest = match bytes {
+        [b'$', ..] => {
+            let (len, data) = token::string_head(bytes)?;
+            token::string_tail(data, len)?
+        }
+        [b':', rest @ ..] => token::digits(rest)?.1,
+        _ => return None,
+    };
+    Some(scalar(head[0], bytes.len() - rest.len(), false))
 }
 
 /// How far a [`Walk`] got.
@@ -602,7 +603,7 @@ mod tests {
             more.extend_from_slice(b"+next\r\n");
             let (step, at, _) = walk(&more);
             assert_eq!((step, at), (Step::Done, value.len()), "{text:?}");
-            if let Some((_, len)) = quick(&more) {
+            if let Some(Quick { len, .. }) = quick(&more) {
                 assert_eq!(len, value.len(), "{text:?}");
             }
             for len in 0..value.len() {

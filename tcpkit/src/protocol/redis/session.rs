@@ -192,6 +192,31 @@ impl Session {
         self.special_request(kind, effect, arguments)
     }
 
+    /// As [`Session::request`] of a command with nothing special about it, where nothing special is under way;
+    /// else nothing is done, and the answer is no.
+    #[inline(always)]
+    pub(super) fn ask_plainly(&mut self, kind: Kind) -> bool {
+        let plain = kind.is_plain() && self.requests & !LOST == 0;
+        if plain {
+            self.ask(kind, 1);
+        }
+        plain
+    }
+
+    /// As [`Session::response`] of a scalar that answers a request with nothing special about it: hits and
+    /// misses. `None`, and nothing done, where it is not known to be one.
+    #[inline(always)]
+    pub(super) fn answer_plainly(&mut self, null: bool) -> Option<(u32, u32)> {
+        let kind = self.head.kind;
+        if self.head.count == 0 || !kind.is_plain() {
+            return None;
+        }
+        self.answer();
+        let counts = u32::from(kind == Kind::Hit);
+        let missed = counts & u32::from(null);
+        Some((counts - missed, missed))
+    }
+
     #[cold]
     fn special_request(&mut self, kind: Kind, effect: Effect, arguments: u32) -> Told {
         let silent = self.requests & (OFF | SKIP) != 0;

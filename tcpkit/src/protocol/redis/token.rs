@@ -20,27 +20,42 @@ const DIGITS: usize = 20;
 /// Bytes of a line that are looked at one by one before `memchr` takes over.
 const SHORT_LINE: usize = 16;
 
+/// A line end, as a word has it.
+const END: u64 = u16::from_le_bytes(*b"\r\n") as u64;
+
+/// The number of up to three digits at the front of a word (of its low bytes, that is) and its line end, and
+/// how many digits it has.
+#[inline(always)]
+fn short_number(word: u64) -> Option<(u32, usize)> {
+    let digit = |at: u32| ((word >> (8 * at)) as u8).wrapping_sub(b'0');
+    let ends = |at: u32| (word >> (8 * at)) & 0xffff == END;
+    let (first, second) = (digit(0), digit(1));
+    if ends(1) && first < 10 {
+        return Some((u32::from(first), 1));
+    }
+    if !(1..10).contains(&first) || second >= 10 {
+        return None;
+    }
+    let two = u32::from(first) * 10 + u32::from(second);
+    if ends(2) {
+        return Some((two, 2));
+    }
+    let third = digit(2);
+    (ends(3) && third < 10).then(|| (two * 10 + u32::from(third), 3))
+}
+
 /// A small number and its line end, and what follows; `None` for all that is not as simple.
 #[inline(always)]
 pub(super) fn digits(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
-    match bytes {
-        [a @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => Some((digit(*a), rest)),
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => {
-            Some((digit(*a) * 10 + digit(*b), rest))
-        }
-        [
-            a @ b'1'..=b'9',
-            b @ b'0'..=b'9',
-            c @ b'0'..=b'9',
-            b'\r',
-            b'\n',
-            rest @ ..,
-        ] => Some((digit(*a) * 100 + digit(*b) * 10 + digit(*c), rest)),
-        _ => many_digits(bytes),
+    if let Some(word) = bytes.first_chunk()
+        && let Some((value, len)) = short_number(u64::from_le_bytes(*word))
+    {
+        return Some((value, bytes.get(len + 2..)?));
     }
+    many_digits(bytes)
 }
 
+#[inline(never)]
 fn many_digits(bytes: &[u8]) -> Option<(u32, &[u8])> {
     match number(bytes) {
         Token::Whole(value, len) => Some((u32::try_from(value).ok()?, bytes.get(len..)?)),
@@ -51,40 +66,37 @@ fn many_digits(bytes: &[u8]) -> Option<(u32, &[u8])> {
 /// `$<length>\r\n` and what follows; `None` for all that is not as simple.
 #[inline(always)]
 pub(super) fn string_head(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    if let [b'$', a @ b'0'..=b'9', b, c, d, ..] = bytes {
-        let first = u32::from(a - b'0');
-        if (*b, *c) == (b'\r', b'\n') {
-            return Some((first, bytes.get(4..)?));
-        }
-        let second = u32::from(b.wrapping_sub(b'0'));
-        if second < 10 && first > 0 && (*c, *d) == (b'\r', b'\n') {
-            return Some((first * 10 + second, bytes.get(5..)?));
+    if let Some(word) = bytes.first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        if word & 0xff == u64::from(b'$')
+            && let Some((value, len)) = short_number(word >> 8)
+        {
+            return Some((value, bytes.get(1 + len + 2..)?));
         }
     }
     long_string_head(bytes)
 }
 
+#[inline(never)]
 fn long_string_head(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let [b'$', rest @ ..] = bytes else {
         return None;
     };
-    digits(rest)
+    many_digits(rest)
 }
 
 /// The length of the string behind one of `len` bytes, and what follows its head: the line end of
 /// the one and the head of the other are read as a word.
 #[inline(always)]
 pub(super) fn next_string(bytes: &[u8], len: u32) -> Option<(u32, &[u8])> {
-    const END: u16 = u16::from_le_bytes(*b"\r\n");
+    const HEAD: u64 = END | (b'$' as u64) << 16;
     let rest = bytes.get(len as usize..)?;
-    if let Some([b'\r', b'\n', b'$', first, a, b, c, _]) = rest.first_chunk::<8>() {
-        let first = u32::from(first.wrapping_sub(b'0'));
-        let second = u32::from(a.wrapping_sub(b'0'));
-        if first < 10 && u16::from_le_bytes([*a, *b]) == END {
-            return Some((first, rest.get(6..)?));
-        }
-        if first.wrapping_sub(1) < 9 && second < 10 && u16::from_le_bytes([*b, *c]) == END {
-            return Some((first * 10 + second, rest.get(7..)?));
+    if let Some(word) = rest.first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        if word & 0xff_ffff == HEAD
+            && let Some((value, len)) = short_number(word >> 24)
+        {
+            return Some((value, rest.get(3 + len + 2..)?));
         }
     }
     match rest {

@@ -10,7 +10,8 @@ const BITS: u32 = 6;
 const PARTS: usize = 1 << BITS;
 /// Latencies up to 2^43 ns, some two and a half hours; longer ones fall into the last bucket.
 const POWERS: usize = 43 - BITS as usize;
-const BUCKETS: usize = PARTS * (POWERS + 1);
+/// How many buckets there are.
+pub const BUCKETS: usize = PARTS * (POWERS + 1);
 
 /// Counts of latencies in nanoseconds, with their sum and largest.
 #[derive(Clone, Debug)]
@@ -30,31 +31,38 @@ impl Default for Histogram {
     }
 }
 
-#[inline]
-fn bucket(value: u64) -> usize {
-    if value < PARTS as u64 {
-        return value as usize;
+/// The bucket that a value falls into.
+#[inline(always)]
+pub fn bucket(value: u64) -> usize {
+    // Of a small value the power is 0, and its bucket itself.
+    let power = (63 - (value | PARTS as u64).leading_zeros()) - BITS;
+    (power as usize * PARTS + (value >> power) as usize).min(BUCKETS - 1)
+}
+
+/// The least value of a bucket.
+pub const fn least(bucket: usize) -> u64 {
+    if bucket < PARTS {
+        return bucket as u64;
     }
-    let power = 63 - value.leading_zeros() - BITS;
-    let part = (value >> power) as usize - PARTS;
-    ((power as usize + 1) * PARTS + part).min(BUCKETS - 1)
+    ((PARTS + bucket % PARTS) as u64) << (bucket / PARTS - 1)
 }
 
 /// The middle of a bucket.
 fn middle(bucket: usize) -> u64 {
-    if bucket < PARTS {
-        return bucket as u64;
-    }
-    let power = bucket / PARTS - 1;
-    let low = ((PARTS + bucket % PARTS) as u64) << power;
-    low + (1u64 << power) / 2
+    least(bucket) + (1u64 << (bucket / PARTS).saturating_sub(1)) / 2
 }
 
 impl Histogram {
     /// Counts one latency.
     #[inline]
     pub fn record(&mut self, value: u64) {
-        self.counts[bucket(value)] += 1;
+        self.record_at(bucket(value), value);
+    }
+
+    /// As [`Histogram::record`], where its bucket is known.
+    #[inline(always)]
+    pub(super) fn record_at(&mut self, bucket: usize, value: u64) {
+        self.counts[bucket] += 1;
         self.sum += u128::from(value);
         self.max = self.max.max(value);
     }
@@ -117,6 +125,15 @@ mod tests {
         for index in 0..BUCKETS {
             assert_eq!(bucket(middle(index)), index);
         }
+    }
+
+    #[test]
+    fn the_least_of_a_bucket_falls_into_it() {
+        for index in 0..BUCKETS {
+            assert_eq!(bucket(least(index)), index);
+            assert!(index == 0 || bucket(least(index) - 1) == index - 1);
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }
 
     proptest! {

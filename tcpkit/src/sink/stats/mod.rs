@@ -13,7 +13,7 @@ pub use histogram::Histogram;
 
 use std::time::Duration;
 
-use crate::exchange::{Confidence, Exchange, Unanswered};
+use crate::exchange::{Exchange, Service, Tally, Unanswered};
 use crate::protocol::Protocol;
 
 /// Upper bounds of the latency buckets of cli.md in nanoseconds, inclusive; one more bucket
@@ -110,25 +110,16 @@ impl PortStats {
         }
     }
 
-    #[inline]
-    fn command(&mut self, protocol: &'static dyn Protocol, command: u16) -> &mut CommandStats {
-        let place = self
-            .protocols
-            .iter()
-            .position(|seen| same(seen.protocol, protocol));
-        let place = place.unwrap_or_else(|| {
+    /// The place of a protocol, made where it is new.
+    fn protocol(&mut self, protocol: &'static dyn Protocol) -> usize {
+        let known = |seen: &ProtocolStats| seen.protocol.name() == protocol.name();
+        self.protocols.iter().position(known).unwrap_or_else(|| {
             self.protocols.push(ProtocolStats {
                 protocol,
                 commands: Vec::new(),
             });
             self.protocols.len() - 1
-        });
-        let commands = &mut self.protocols[place].commands;
-        let command = usize::from(command);
-        if command >= commands.len() {
-            commands.resize_with(command + 1, || None);
-        }
-        commands[command].get_or_insert_default()
+        })
     }
 
     /// All latencies of the port together.
@@ -146,9 +137,10 @@ impl PortStats {
 
     fn merge(&mut self, other: &Self) {
         for theirs in &other.protocols {
+            let place = self.protocol(theirs.protocol);
             for (index, more) in theirs.commands.iter().enumerate() {
                 let Some(more) = more else { continue };
-                let ours = self.command(theirs.protocol, index as u16);
+                let ours = self.protocols[place].command(index as u16);
                 ours.latencies.merge(&more.latencies);
                 ours.errors += more.errors;
                 ours.hits += more.hits;
@@ -172,20 +164,59 @@ impl PortStats {
     }
 }
 
-fn same(a: &'static dyn Protocol, b: &'static dyn Protocol) -> bool {
-    // The same name is nearly always the same string; addresses of protocols say nothing, since
-    // types without data may share one.
-    let (a, b) = (a.name(), b.name());
-    std::ptr::eq(a, b) || a == b
+impl ProtocolStats {
+    #[inline(always)]
+    fn command(&mut self, command: u16) -> &mut CommandStats {
+        let command = usize::from(command);
+        if command >= self.commands.len() {
+            self.make_room(command);
+        }
+        match &mut self.commands[command] {
+            Some(stats) => stats,
+            none => begin(none),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, command: usize) {
+        self.commands.resize_with(command + 1, || None);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn begin(slot: &mut Option<Box<CommandStats>>) -> &mut CommandStats {
+    slot.insert(Box::default())
 }
 
 /// Index of the latency bucket that a latency in nanoseconds falls into.
 #[inline]
 pub fn bucket(latency: u64) -> usize {
-    BOUNDS
-        .iter()
-        .position(|&bound| latency <= bound)
-        .unwrap_or(BOUNDS.len())
+    bucket_within(histogram::bucket(latency), latency)
+}
+
+/// As [`bucket`], for a latency whose place in a [`Histogram`] is known. Bounds are further apart than a
+/// histogram's buckets are wide, so at most one lies within.
+#[inline(always)]
+fn bucket_within(place: usize, latency: u64) -> usize {
+    const LOWEST: [u8; histogram::BUCKETS] = lowest();
+    let lowest = usize::from(LOWEST[place]);
+    lowest + usize::from(BOUNDS.get(lowest).is_some_and(|&bound| latency > bound))
+}
+
+/// The latency bucket of the least value of each of a histogram's buckets.
+const fn lowest() -> [u8; histogram::BUCKETS] {
+    let mut lowest = [0; histogram::BUCKETS];
+    let (mut place, mut class) = (0, 0);
+    while place < histogram::BUCKETS {
+        while class < BOUNDS.len() && histogram::least(place) > BOUNDS[class] {
+            class += 1;
+        }
+        lowest[place] = class as u8;
+        place += 1;
+    }
+    lowest
 }
 
 /// How exchanges are counted.
@@ -207,7 +238,6 @@ pub struct Stats {
     ports: Vec<PortStats>,
     /// Port to place in `ports`, plus one.
     index: Box<[u16; 1 << 16]>,
-    last: (u16, usize),
 }
 
 impl Stats {
@@ -222,7 +252,6 @@ impl Stats {
             threshold,
             ports: Vec::new(),
             index: Box::new([0; 1 << 16]),
-            last: (0, usize::MAX),
         };
         for &port in ports {
             stats.place(port);
@@ -235,63 +264,72 @@ impl Stats {
         &self.ports
     }
 
-    #[inline]
     fn place(&mut self, port: u16) -> usize {
-        if self.last.0 == port && self.last.1 != usize::MAX {
-            return self.last.1;
-        }
         let entry = &mut self.index[usize::from(port)];
         if *entry == 0 {
             // 65,535 entries hold every port but one; port 0 is no server's.
             self.ports.push(PortStats::new(port));
             *entry = self.ports.len().min(usize::from(u16::MAX)) as u16;
         }
-        self.last = (port, usize::from(*entry) - 1);
-        self.last.1
+        usize::from(*entry) - 1
     }
 
-    /// The statistics of a server port.
-    #[inline]
-    pub fn port(&mut self, port: u16) -> &mut PortStats {
+    /// Where conversations in `protocol` with this server port are counted.
+    pub fn service(&mut self, port: u16, protocol: &'static dyn Protocol) -> Service {
         let place = self.place(port);
-        &mut self.ports[place]
+        Service {
+            port: place as u16,
+            protocol: self.ports[place].protocol(protocol) as u16,
+        }
     }
 
-    /// Counts a request and its response.
+    /// The statistics of a service's port.
     #[inline]
-    pub fn exchange(&mut self, exchange: &Exchange<'_>) {
-        let (threshold, include_blocking) = (self.threshold, self.rules.include_blocking);
-        let port = self.port(exchange.endpoints.server.port());
-        let Some(latency) = exchange.latency else {
-            port.ambiguous += 1;
-            return;
-        };
-        port.resynced += u64::from(exchange.confidence == Confidence::Resynced);
-        if exchange.blocking && !include_blocking {
+    pub fn of(&mut self, service: Service) -> &mut PortStats {
+        &mut self.ports[usize::from(service.port)]
+    }
+
+    /// Counts an exchange that has a latency.
+    #[inline(always)]
+    pub fn answered(&mut self, service: Service, tally: &Tally) {
+        let port = &mut self.ports[usize::from(service.port)];
+        port.resynced += u64::from(tally.resynced);
+        if tally.blocking && !self.rules.include_blocking {
             port.blocking += 1;
             return;
         }
-        port.buckets[bucket(latency)] += 1;
-        port.slow += u64::from(latency >= threshold);
-        let command = port.command(exchange.protocol, exchange.command);
-        command.latencies.record(latency);
-        command.errors += u64::from(exchange.error);
-        command.hits += u64::from(exchange.hits);
-        command.misses += u64::from(exchange.misses);
-        command.request_bytes += exchange.request.size;
-        command.response_bytes += exchange.response.map_or(0, |response| response.size);
+        let place = histogram::bucket(tally.latency);
+        port.buckets[bucket_within(place, tally.latency)] += 1;
+        port.slow += u64::from(tally.latency >= self.threshold);
+        let command = port.protocols[usize::from(service.protocol)].command(tally.command);
+        command.latencies.record_at(place, tally.latency);
+        command.errors += u64::from(tally.error);
+        command.hits += u64::from(tally.hits);
+        command.misses += u64::from(tally.misses);
+        command.request_bytes += tally.request_bytes;
+        command.response_bytes += tally.response_bytes;
+    }
+
+    /// Counts a request and its response, for those who were told nothing but that.
+    pub fn exchange(&mut self, exchange: &Exchange<'_>) {
+        let service = self.service(exchange.endpoints.server.port(), exchange.protocol);
+        match Tally::of(exchange) {
+            Some(tally) => self.answered(service, &tally),
+            None => self.of(service).ambiguous += 1,
+        }
     }
 
     /// Counts a request whose response never came.
-    pub fn unanswered(&mut self, unanswered: &Unanswered<'_>) {
+    pub fn unanswered(&mut self, service: Service, unanswered: &Unanswered<'_>) {
         let include_blocking = self.rules.include_blocking;
-        let port = self.port(unanswered.endpoints.server.port());
+        let port = self.of(service);
         if unanswered.blocking && !include_blocking {
             port.blocking += 1;
             return;
         }
         port.unanswered += 1;
-        port.command(unanswered.protocol, unanswered.command)
+        port.protocols[usize::from(service.protocol)]
+            .command(unanswered.command)
             .unanswered += 1;
     }
 
@@ -299,12 +337,42 @@ impl Stats {
     pub fn merge(&mut self, other: &Self) {
         self.account.merge(&other.account);
         for theirs in &other.ports {
-            self.port(theirs.port).merge(theirs);
+            let place = self.place(theirs.port);
+            self.ports[place].merge(theirs);
         }
     }
 
     /// Exchanges with a latency, over all ports.
     pub fn exchanges(&self) -> u64 {
         self.ports.iter().flat_map(|port| port.buckets).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive() {
+        for (index, &bound) in BOUNDS.iter().enumerate() {
+            let around = [bound - 1, bound, bound + 1].map(bucket);
+            assert_eq!(around, [index, index, index + 1], "{bound}");
+        }
+        assert_eq!(
+            [0, 1, u64::MAX].map(bucket),
+            [0, 0, BOUNDS.len()],
+            "the ends"
+        );
+    }
+
+    #[test]
+    fn every_latency_finds_the_first_bound_that_holds_it() {
+        for latency in (0..500_000).chain((0..63).flat_map(|power| {
+            let low = 1_u64 << power;
+            (0..200).map(move |part| low + low / 200 * part)
+        })) {
+            let first = BOUNDS.iter().position(|&bound| latency <= bound);
+            assert_eq!(bucket(latency), first.unwrap_or(BOUNDS.len()), "{latency}");
+        }
     }
 }

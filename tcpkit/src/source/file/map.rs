@@ -171,16 +171,16 @@ impl Cursor for Mapped {
 
     #[inline]
     fn take(&mut self, skip: usize, len: usize) -> &[u8] {
-        let (from, to) = (self.at + skip, self.at + skip + len);
-        let Some(bytes) = self.map.bytes.get(from..to) else {
+        let to = self.at + skip + len;
+        let Some(passed) = self.map.bytes.get(self.at..to) else {
             return &[];
         };
         self.at = to;
         if to >= self.populated {
             self.populated = self.map.populate(to);
         }
-        prefetch(bytes);
-        bytes
+        prefetch(passed);
+        passed.get(skip..).unwrap_or_default()
     }
 
     fn skip(&mut self, count: u64) -> Result<bool, SourceError> {
@@ -235,23 +235,25 @@ impl Cursor for Mapped {
     }
 }
 
-/// Asks for the cache lines a good way behind `frame`, as many as it has: frames of one recording are
-/// much alike, so each line is asked for once, before the walk and the parsers come to it.
+/// Asks for the cache lines [`AHEAD`] of those that begin in these bytes: each line is asked for once, as
+/// records lie next to each other.
 #[inline(always)]
-fn prefetch(frame: &[u8]) {
+fn prefetch(passed: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let range = frame.as_ptr_range();
-        let mut there = range.start.wrapping_add(AHEAD).cast::<i8>();
-        let end = range.end.wrapping_add(AHEAD + 64).cast::<i8>();
-        while there < end {
+        const LINE: usize = 64;
+        let first = passed.as_ptr().wrapping_add(AHEAD);
+        let before = first.addr() % LINE;
+        let mut line = first.wrapping_add((LINE - before) % LINE).cast::<i8>();
+        let end = first.wrapping_add(passed.len()).cast::<i8>();
+        while line < end {
             // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot
             // fault, whatever the address. Measured: 13 ns a frame with it, 30 without.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(there) };
-            there = there.wrapping_add(64);
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+            line = line.wrapping_add(LINE);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = frame;
+    let _ = passed;
 }

@@ -113,14 +113,7 @@ impl FileSource {
         &mut self,
         mut take: impl FnMut(&Frame<'_>) -> bool,
     ) -> Result<(), SourceError> {
-        each!(&mut self.walk, walk => {
-            while let Some(frame) = walk.next_frame()? {
-                if !take(&frame) {
-                    break;
-                }
-            }
-            Ok(())
-        })
+        each!(&mut self.walk, walk => walk.each_frame(&mut take))
     }
 
     /// How far reading has come, shared by every reader of the file; `None` where the length

@@ -66,22 +66,31 @@ struct Record {
 }
 
 impl Record {
-    #[inline]
-    fn read(bytes: &[u8], shape: Shape) -> Self {
-        let Some(head) = bytes.first_chunk::<16>() else {
-            return Self {
-                seconds: 0,
-                fraction: 0,
-                captured: 0,
-                wire: 0,
-            };
+    #[inline(always)]
+    fn read(head: &[u8; 16], shape: Shape) -> Self {
+        let record = Self {
+            seconds: u32_at(head, 0, false),
+            fraction: u32_at(head, 4, false),
+            captured: u32_at(head, 8, false),
+            wire: u32_at(head, 12, false),
         };
-        Self {
-            seconds: u32_at(head, 0, shape.big),
-            fraction: u32_at(head, 4, shape.big),
-            captured: u32_at(head, 8, shape.big),
-            wire: u32_at(head, 12, shape.big),
+        if shape.big {
+            return Self {
+                seconds: record.seconds.swap_bytes(),
+                fraction: record.fraction.swap_bytes(),
+                captured: record.captured.swap_bytes(),
+                wire: record.wire.swap_bytes(),
+            };
         }
+        record
+    }
+
+    /// Whether its lengths are as they should be.
+    #[inline(always)]
+    fn is_straight(&self) -> bool {
+        self.captured > 0
+            && self.captured <= self.wire
+            && self.captured as usize <= limits::FRAME_BYTES
     }
 
     /// Puts right what cannot be: more captured than there was.
@@ -142,15 +151,63 @@ impl<C: Cursor> Pcap<C> {
         })
     }
 
-    /// The next record's frame. Inlined, since handing it over through memory costs as much as
-    /// finding it.
+    /// Hands every frame to `take`, until it answers false or the file ends.
     #[inline(always)]
+    pub fn each_frame(
+        &mut self,
+        take: &mut impl FnMut(&Frame<'_>) -> bool,
+    ) -> Result<(), SourceError> {
+        loop {
+            while let Some(frame) = self.plain_frame() {
+                if !take(&frame) {
+                    return Ok(());
+                }
+            }
+            match self.next_frame()? {
+                Some(frame) if take(&frame) => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The next record's frame, if nothing about the record is special; [`Pcap::next_frame`] is asked
+    /// for the others.
+    #[inline(always)]
+    fn plain_frame(&mut self) -> Option<Frame<'_>> {
+        let ahead = self.cursor.ahead();
+        let record = Record::read(ahead.first_chunk()?, self.shape);
+        let (header, captured) = (self.shape.header, record.captured as usize);
+        let number = self.account.frames + 1;
+        if !record.is_straight()
+            || ahead.len() < header + captured
+            || number & MARK == 0
+            || self.account.over
+            || self.cursor.is_lost()
+        {
+            return None;
+        }
+        self.account.frames = number;
+        Some(Frame {
+            data: self.cursor.take(header, captured),
+            time: record.time(self.shape.unit),
+            number,
+            wire_len: record.wire,
+            interface: 0,
+            link: self.link,
+        })
+    }
+
+    /// The next record's frame.
+    #[inline(never)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
         let header = self.shape.header;
         if self.account.over || !self.cursor.ensure(header)? {
             return self.ran_out(header, "the header of a record");
         }
-        let mut record = Record::read(self.cursor.ahead(), self.shape);
+        let Some(head) = self.cursor.ahead().first_chunk() else {
+            return self.ran_out(header, "the header of a record");
+        };
+        let mut record = Record::read(head, self.shape);
         if record.captured > record.wire {
             record = record.straightened(self.shape);
         }

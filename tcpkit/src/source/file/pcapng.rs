@@ -120,6 +120,20 @@ impl<C: Cursor> Pcapng<C> {
         Err(SourceError(format!("{}: {why}", walk.cursor.name())))
     }
 
+    /// Hands every frame to `take`, until it answers false or the file ends.
+    #[inline]
+    pub fn each_frame(
+        &mut self,
+        take: &mut impl FnMut(&Frame<'_>) -> bool,
+    ) -> Result<(), SourceError> {
+        while let Some(frame) = self.next_frame()? {
+            if !take(&frame) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The next packet's frame.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, SourceError> {

@@ -1,0 +1,388 @@
+//! One conversation: its streams or datagrams, who serves, and what is said in it.
+//!
+//! Reads the packets of one [`FlowKey`](crate::flow::FlowKey), hands bytes in order, gaps and ends to its [`Talk`].
+
+use std::time::Duration;
+
+use super::talk::{Lent, Talk};
+use crate::exchange::Silence;
+use crate::flow::stream::{self, Chunk, Gap, Piece, Seen};
+use crate::flow::{Direction, Side};
+use crate::limits;
+use crate::source::Timestamp;
+use crate::wire::{Packet, Transport, flag};
+
+/// One conversation.
+pub struct Conversation {
+    link: Link,
+    dialogue: Dialogue,
+    /// It is in the list of conversations that hold segments back.
+    pub listed: bool,
+}
+
+enum Link {
+    Tcp(stream::Conversation),
+    Udp(Box<Datagrams>),
+}
+
+#[derive(Default)]
+struct Datagrams {
+    offsets: [u64; 2],
+    recent: [Copyable; 4],
+    next: u8,
+}
+
+/// What tells a copy of a datagram.
+#[derive(Clone, Copy, Default)]
+struct Copyable {
+    print: u64,
+    interface: u32,
+    time: Timestamp,
+}
+
+/// What is said, and by whom.
+struct Dialogue {
+    talk: Talk,
+    /// Which endpoint serves.
+    server: Side,
+    /// Whether that is certain.
+    certain: bool,
+    /// Which endpoint is the first direction of the stream.
+    first: Side,
+    started: bool,
+}
+
+impl Conversation {
+    /// A conversation of which nothing was seen yet; `certain` says that `server` is no guess.
+    pub fn new(transport: Transport, talk: Talk, server: Side, certain: bool) -> Self {
+        let link = match transport {
+            Transport::Tcp => Link::Tcp(stream::Conversation::default()),
+            Transport::Udp => Link::Udp(Box::default()),
+        };
+        let dialogue = Dialogue {
+            talk,
+            server,
+            certain,
+            first: server.other(),
+            started: false,
+        };
+        Self {
+            link,
+            dialogue,
+            listed: false,
+        }
+    }
+
+    /// Which endpoint serves.
+    #[inline]
+    pub fn server(&self) -> Side {
+        self.dialogue.server
+    }
+
+    /// Which way a packet of this sender goes.
+    #[inline]
+    pub fn direction(&self, from: Side) -> Direction {
+        self.dialogue.direction(from)
+    }
+
+    /// Whether segments are held back.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        matches!(&self.link, Link::Tcp(stream) if stream.is_waiting())
+    }
+
+    /// Whether it can be forgotten, last seen at `seen`.
+    pub fn is_over(&self, seen: Timestamp, now: Timestamp, timeout: Duration) -> bool {
+        match &self.link {
+            Link::Tcp(stream) => stream.is_closed() && now.is_past(seen, limits::CLOSED_LINGER),
+            Link::Udp(_) => now.is_past(seen, limits::UDP_IDLE.max(timeout)),
+        }
+    }
+
+    /// Follows a TCP segment.
+    #[inline(always)]
+    pub fn segment(
+        &mut self,
+        from: Side,
+        packet: &Packet<'_>,
+        now: Timestamp,
+        lent: &mut Lent<'_>,
+    ) {
+        let way = self.dialogue.way(from);
+        let Link::Tcp(stream) = &mut self.link else {
+            return;
+        };
+        let Some(place) = stream.pass(way, packet) else {
+            return self.odd_segment(way, packet, now, lent);
+        };
+        if packet.payload_len == 0 {
+            return;
+        }
+        let whole = stream.is_whole();
+        if !packet.payload.is_empty() {
+            let chunk = Chunk::of(way, packet, place);
+            self.dialogue.bytes(whole, &chunk, lent);
+        }
+        if let Some(gap) = Gap::after(way, packet, place) {
+            self.dialogue.gap(&gap, lent);
+        }
+    }
+
+    /// Follows a segment that is not simply the next one.
+    #[cold]
+    #[inline(never)]
+    fn odd_segment(
+        &mut self,
+        way: Direction,
+        packet: &Packet<'_>,
+        now: Timestamp,
+        lent: &mut Lent<'_>,
+    ) {
+        let Link::Tcp(stream) = &mut self.link else {
+            return;
+        };
+        if packet.flags & flag::SYN != 0 && stream.is_replaced_by(way, packet) {
+            self.replace(way, packet, now, lent);
+            return;
+        }
+        lent.count(stream.push(way, packet));
+        self.drain(now, lent);
+    }
+
+    /// The same addresses begin a new conversation.
+    fn replace(
+        &mut self,
+        way: Direction,
+        packet: &Packet<'_>,
+        now: Timestamp,
+        lent: &mut Lent<'_>,
+    ) {
+        self.flush(now, lent);
+        self.conclude(now, Silence::Closed, lent);
+        lent.outlet.stats.account.conversations += 1;
+        let mut stream = stream::Conversation::default();
+        stream.push(way, packet);
+        self.link = Link::Tcp(stream);
+        self.dialogue.talk = self.dialogue.talk.anew();
+        self.dialogue.started = false;
+        self.drain(now, lent);
+    }
+
+    /// Hands on what can come out of the streams.
+    pub fn drain(&mut self, now: Timestamp, lent: &mut Lent<'_>) {
+        while let Link::Tcp(stream) = &mut self.link {
+            let whole = stream.is_whole();
+            let Some(piece) = stream.next(now) else {
+                return;
+            };
+            self.dialogue.piece(whole, piece, now, lent);
+        }
+    }
+
+    /// Hands on all that was seen, without waiting any longer for what is missing.
+    pub fn flush(&mut self, now: Timestamp, lent: &mut Lent<'_>) {
+        while let Link::Tcp(stream) = &mut self.link {
+            let whole = stream.is_whole();
+            let Some(piece) = stream.flush(now) else {
+                return;
+            };
+            self.dialogue.piece(whole, piece, now, lent);
+        }
+    }
+
+    /// Follows a UDP datagram; where frames come from `many_interfaces`, copies are looked for.
+    pub fn datagram(
+        &mut self,
+        from: Side,
+        packet: &Packet<'_>,
+        many_interfaces: bool,
+        lent: &mut Lent<'_>,
+    ) {
+        let Link::Udp(datagrams) = &mut self.link else {
+            return;
+        };
+        if many_interfaces && datagrams.is_copy(from, packet) {
+            lent.count(Seen::Copy);
+            return;
+        }
+        let offset = &mut datagrams.offsets[from as usize];
+        let chunk = Chunk {
+            direction: self.dialogue.way(from),
+            bytes: packet.payload,
+            offset: *offset,
+            time: packet.time,
+            frame: packet.frame,
+            received: 0,
+        };
+        *offset += u64::from(packet.payload_len);
+        self.dialogue.datagram(&chunk, lent);
+    }
+
+    /// Reports requests that waited for longer than `timeout`.
+    pub fn time_out(&mut self, now: Timestamp, timeout: Duration, lent: &mut Lent<'_>) {
+        if self.dialogue.talk.waiting() > 0 {
+            self.dialogue.talk.time_out(now, timeout, lent);
+        }
+    }
+
+    /// Nothing more will come: what waits is reported.
+    pub fn conclude(&mut self, now: Timestamp, why: Silence, lent: &mut Lent<'_>) {
+        if let Link::Tcp(stream) = &self.link {
+            for way in [Direction::ToServer, Direction::ToClient] {
+                self.dialogue.end(way, stream.offset(way), now, lent);
+            }
+        }
+        self.dialogue.talk.close_pairing(now, why, lent);
+    }
+
+    /// The capture has ended: what waits for at least `threshold` is reported.
+    pub fn stop(&mut self, now: Timestamp, threshold: Duration, lent: &mut Lent<'_>) {
+        self.flush(now, lent);
+        self.dialogue.talk.stop(now, threshold, lent);
+    }
+}
+
+impl Dialogue {
+    #[inline]
+    fn direction(&self, from: Side) -> Direction {
+        if from == self.server {
+            Direction::ToClient
+        } else {
+            Direction::ToServer
+        }
+    }
+
+    /// The stream's own name for a direction: it never turns round, whoever serves.
+    #[inline]
+    fn way(&self, from: Side) -> Direction {
+        if from == self.first {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        }
+    }
+
+    /// What the stream's direction is called as long as this endpoint serves.
+    #[inline]
+    fn told(&self, way: Direction) -> Direction {
+        if self.first == self.server {
+            way.reverse()
+        } else {
+            way
+        }
+    }
+
+    fn piece(&mut self, whole: bool, piece: Piece<'_>, now: Timestamp, lent: &mut Lent<'_>) {
+        match piece {
+            Piece::Bytes(chunk) => self.bytes(whole, &chunk, lent),
+            Piece::Gap(gap) => self.gap(&gap, lent),
+            Piece::End(way, offset) => self.end(way, offset, now, lent),
+        }
+    }
+
+    /// Hands bytes to the talk; where the sides prove to be the other way round, turns them first.
+    #[inline(always)]
+    fn bytes(&mut self, whole: bool, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
+        if !self.started {
+            self.start(whole, lent);
+        }
+        let direction = self.told(chunk.direction);
+        if self.talk.bytes(direction, chunk, lent) && !self.certain {
+            self.turn_for(direction.reverse(), chunk, lent);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn turn_for(&mut self, direction: Direction, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
+        self.turn(lent);
+        if self.talk.bytes(direction, chunk, lent) {
+            self.turn(lent);
+        }
+    }
+
+    fn datagram(&mut self, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
+        let direction = self.told(chunk.direction);
+        if self.talk.datagram(direction, chunk, lent) && !self.certain {
+            self.turn(lent);
+            if self.talk.datagram(direction.reverse(), chunk, lent) {
+                self.turn(lent);
+            }
+        }
+    }
+
+    #[cold]
+    fn start(&mut self, whole: bool, lent: &mut Lent<'_>) {
+        self.started = true;
+        if !whole {
+            lent.outlet.stats.account.joined += 1;
+            self.talk.join();
+        }
+    }
+
+    /// The sides are the other way round.
+    #[cold]
+    fn turn(&mut self, lent: &mut Lent<'_>) {
+        self.server = self.server.other();
+        lent.parties.server = self.server;
+        self.talk.turn();
+    }
+
+    #[cold]
+    fn gap(&mut self, gap: &Gap, lent: &mut Lent<'_>) {
+        self.talk.gap(self.told(gap.direction), gap, lent);
+    }
+
+    fn end(&mut self, way: Direction, offset: u64, now: Timestamp, lent: &mut Lent<'_>) {
+        self.talk.end(self.told(way), offset, now, lent);
+    }
+}
+
+impl Lent<'_> {
+    fn count(&mut self, seen: Seen) {
+        let account = &mut self.outlet.stats.account;
+        match seen {
+            Seen::New => {}
+            Seen::Retransmission => account.retransmissions += 1,
+            Seen::KeepAlive => account.keepalives += 1,
+            Seen::Copy => account.duplicates += 1,
+        }
+    }
+}
+
+impl Datagrams {
+    /// Whether this datagram was seen a moment ago on another interface.
+    fn is_copy(&mut self, from: Side, packet: &Packet<'_>) -> bool {
+        let print = fingerprint(from, packet);
+        let copied = self.recent.iter().any(|recent| {
+            recent.print == print
+                && recent.interface != packet.interface
+                && recent.time != Timestamp::default()
+                && !packet.time.is_past(recent.time, limits::COPY_TIME)
+        });
+        if !copied {
+            let (interface, time) = (packet.interface, packet.time);
+            self.recent[usize::from(self.next) % 4] = Copyable {
+                print,
+                interface,
+                time,
+            };
+            self.next = self.next.wrapping_add(1);
+        }
+        copied
+    }
+}
+
+/// IP identification, length, direction and first bytes in one number (FNV-1a).
+fn fingerprint(from: Side, packet: &Packet<'_>) -> u64 {
+    let head = packet.payload.get(..64).unwrap_or(packet.payload);
+    let id = packet.ip_id.map_or(u32::MAX, u32::from);
+    let numbers = [id, packet.payload_len, from as u32].map(u32::to_le_bytes);
+    numbers
+        .as_flattened()
+        .iter()
+        .chain(head)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+}
