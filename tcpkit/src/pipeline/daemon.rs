@@ -28,7 +28,8 @@ pub enum Forked {
 }
 
 impl Caller {
-    /// Goes on in a child. The caller comes back when the child has started its run, or failed to.
+    /// Goes on in a child. The caller comes back when the child has started its run, or failed to. Called before any thread
+    /// is started.
     ///
     /// # Errors
     /// When the system has no process or pipe to give.

@@ -3,7 +3,6 @@
 use pcap::{Active, Capture, Device, Linktype, Precision};
 
 use super::super::datalink::{data_link, link_type};
-use super::super::filter::Filter;
 use super::super::live::Interest;
 use super::super::{LinkType, SourceError};
 use super::handle::words;
@@ -159,7 +158,11 @@ fn set_filter(
     interest: &Interest,
 ) -> Result<(), SourceError> {
     // Compiled alone first, so that what is said of it is about what the user wrote.
-    Filter::new(&interest.filter, link).map_err(|error| SourceError(error.to_string()))?;
+    let user = interest.filter.as_str();
+    capture.compile(user, true).map_err(|error| {
+        let why = words(error);
+        SourceError(format!("the filter \"{user}\" cannot be used: {why}"))
+    })?;
     let expression = expression::expression(interest, link);
     capture.filter(&expression, true).map_err(|error| {
         let why = words(error);
