@@ -4,6 +4,8 @@
 
 mod frames;
 mod goldens;
+mod host;
+mod live;
 mod object;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
