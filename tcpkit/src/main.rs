@@ -25,12 +25,30 @@ fn main() -> ExitCode {
             .and_then(|signals| pipeline::run(&options, &signals)),
         Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
         Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
-        Command::Doctor { .. } | Command::Top { .. } => Ok(()),
+        Command::Doctor { interface, clean } => doctor(interface.as_deref(), clean),
+        Command::Top { .. } => Ok(()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), ExitCode::FAILURE),
     }
+}
+
+/// What the host can do; with `clean`, removes what earlier runs left behind.
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+fn doctor(interface: Option<&str>, clean: bool) -> anyhow::Result<()> {
+    use tcpkit::source::ebpf;
+    let report = if clean {
+        ebpf::clean(interface)?.join("\n") + "\n"
+    } else {
+        ebpf::doctor(interface)?
+    };
+    Ok(print(report.as_bytes())?)
+}
+
+#[cfg(not(all(feature = "ebpf", target_os = "linux")))]
+fn doctor(_: Option<&str>, _: bool) -> anyhow::Result<()> {
+    anyhow::bail!("this build captures with libpcap alone: there is nothing to look into")
 }
 
 fn fail(sentence: &str, status: ExitCode) -> ExitCode {

@@ -264,7 +264,8 @@ fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, 
     names.iter().map(named).collect()
 }
 
-fn unknown(name: &str, found: &[Device]) -> Refusal {
+/// That there is no such interface, and which there are.
+pub(super) fn unknown(name: &str, found: &[Device]) -> Refusal {
     let names: Vec<_> = found.iter().map(|device| device.name.as_str()).collect();
     Refusal(format!(
         "no interface is called {name}; there are {}",

@@ -25,17 +25,12 @@ pub(super) fn in_namespace(test: impl FnOnce() + Send + 'static) {
 
 /// Runs `ip` with these words, in this thread's namespace.
 pub(super) fn ip(words: &str) {
-    command("ip", words);
-}
-
-/// Runs a program with these words, in this thread's namespace.
-pub(super) fn command(program: &str, words: &str) {
-    let output = Command::new(program)
+    let output = Command::new("ip")
         .args(words.split_whitespace())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {words}: {said}");
+    assert!(output.status.success(), "ip {words}: {said}");
 }
 
 /// A cable from `near` to `far`, both up, without frames of their own.
