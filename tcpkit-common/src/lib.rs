@@ -82,8 +82,8 @@ pub const CLASSES: [usize; 15] = [
 pub const FRAME: u32 = CLASSES[CLASSES.len() - 1] as u32;
 const _: () = assert!(FRAME >= 65_535 + 14 + 2 * VLAN_TAG);
 
-/// Most bytes that are kept at XDP: the kernel's helper copies no more.
-pub const XDP_FRAME: u32 = 65_535;
+/// Most bytes that the kernel's helper copies at XDP, and the farthest place that it copies from.
+pub const XDP_PIECE: u32 = 65_535;
 
 /// Most bytes that the XDP program for kernels without fragments keeps: such frames lie in one page.
 pub const PAGE_FRAME: u32 = CLASSES[6] as u32;

@@ -3,10 +3,10 @@
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 
-use tcpkit_common::{FRAME, PAGE_FRAME, XDP_FRAME};
+use tcpkit_common::{FRAME, PAGE_FRAME, XDP_PIECE};
 
 use crate::bytes::Linear;
-use crate::verifier::{hide, offset};
+use crate::verifier::{self, hide, offset};
 
 /// An outer VLAN tag that the driver or the stack took off. All of it is always read: a verifier before 5.11
 /// does not see that a value which is only there with another one is only used with it.
@@ -98,7 +98,7 @@ impl Frame for Skb {
 
     #[inline(always)]
     unsafe fn copy<const MAX: usize>(&self, target: *mut u8, length: u32) -> Option<()> {
-        let length = crate::verifier::length::<MAX>(length)?;
+        let length = verifier::length::<MAX>(length)?;
         // SAFETY: at most MAX bytes, for which the caller has room.
         let done = unsafe { bpf_skb_load_bytes(self.0.cast(), 0, target.cast(), length) };
         (done == 0).then_some(())
@@ -108,15 +108,26 @@ impl Frame for Skb {
 /// A frame at XDP, perhaps of several fragments.
 pub struct Fragments(*mut xdp_md);
 
+/// Bytes beyond the first piece of the largest frame.
+const XDP_REST: usize = (FRAME - XDP_PIECE) as usize;
+
 impl Fragments {
     pub fn new(context: *mut xdp_md) -> Self {
         Self(context)
+    }
+
+    /// Copies bytes that the caller has room for.
+    #[inline(always)]
+    fn load(&self, offset: u32, target: *mut u8, length: u32) -> Option<()> {
+        // SAFETY: the context outlives the program; the verifier checks the room.
+        let done = unsafe { bpf_xdp_load_bytes(self.0, offset, target.cast(), length) };
+        (done == 0).then_some(())
     }
 }
 
 impl Frame for Fragments {
     const SCATTERED: bool = true;
-    const MOST: u32 = XDP_FRAME;
+    const MOST: u32 = FRAME;
 
     #[inline(always)]
     fn len(&self) -> u32 {
@@ -143,10 +154,14 @@ impl Frame for Fragments {
 
     #[inline(always)]
     unsafe fn copy<const MAX: usize>(&self, target: *mut u8, length: u32) -> Option<()> {
-        let length = crate::verifier::length::<MAX>(length)?;
-        // SAFETY: at most MAX bytes, for which the caller has room.
-        let done = unsafe { bpf_xdp_load_bytes(self.0, 0, target.cast(), length) };
-        (done == 0).then_some(())
+        if MAX == FRAME as usize && length > XDP_PIECE {
+            // SAFETY: the caller has room for all of a frame.
+            let rest = unsafe { target.add(XDP_PIECE as usize) };
+            let rest_length = verifier::length::<XDP_REST>(length - XDP_PIECE)?;
+            self.load(0, target, XDP_PIECE)?;
+            return self.load(XDP_PIECE, rest, rest_length);
+        }
+        self.load(0, target, verifier::length::<MAX>(length)?)
     }
 }
 

@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options, None),
         Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
         Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
-        Command::Doctor { .. } | Command::Top { .. } => Ok(()),
+        Command::Doctor { interface, clean } => doctor(interface.as_deref(), clean),
+        Command::Top { .. } => Ok(()),
     };
     ended(done)
 }
@@ -48,6 +49,23 @@ fn in_background(options: &Options) -> ExitCode {
         Ok(Forked::Run(caller)) => ended(run(options, Some(caller))),
         Err(error) => fail(&format!("--daemonize: {error}"), ExitCode::FAILURE),
     }
+}
+
+/// What the host can do; with `clean`, removes what earlier runs left behind.
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+fn doctor(interface: Option<&str>, clean: bool) -> anyhow::Result<()> {
+    use tcpkit::source::ebpf;
+    let report = if clean {
+        ebpf::clean(interface)?.join("\n") + "\n"
+    } else {
+        ebpf::doctor(interface)?
+    };
+    Ok(print(report.as_bytes())?)
+}
+
+#[cfg(not(all(feature = "ebpf", target_os = "linux")))]
+fn doctor(_: Option<&str>, _: bool) -> anyhow::Result<()> {
+    anyhow::bail!("this build captures with libpcap alone: there is nothing to look into")
 }
 
 fn fail(sentence: &str, status: ExitCode) -> ExitCode {

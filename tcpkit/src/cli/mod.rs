@@ -52,9 +52,8 @@ impl Command {
     pub fn lacking(&self) -> Option<String> {
         match self {
             Self::Run(options) => options.lacking(),
-            Self::Doctor { .. } => Some("doctor is not in this build".to_owned()),
             Self::Top { .. } => Some("top is not in this build".to_owned()),
-            Self::Completions(_) | Self::Man => None,
+            Self::Doctor { .. } | Self::Completions(_) | Self::Man => None,
         }
     }
 }

@@ -442,7 +442,6 @@ fn what_this_build_lacks_is_said() {
         ("-r x --otlp http://collector", "--otlp"),
         ("-i eth0 -P 1234", "-P"),
         ("top", "top"),
-        ("doctor", "doctor"),
     ] {
         let text = line(args).unwrap().lacking().unwrap_or_default();
         assert!(text.contains(expected), "`{args}`: {text}");

@@ -20,8 +20,9 @@ use crate::cli::{Mode, Options};
 use crate::sink::stats::Stats;
 use crate::sink::stats::live::Live;
 use crate::sink::stats::summary::Summary;
+use crate::source::filter::Filter;
 use crate::source::live::{Engine, Interest};
-use crate::source::{SourceError, Timestamp};
+use crate::source::{LinkType, SourceError, Timestamp};
 
 /// The longest that an engine waits for frames: signals and time are looked at as often.
 const WAIT: Duration = Duration::from_millis(100);
@@ -46,6 +47,7 @@ pub(super) fn run(
     let mut notices = Vec::new();
     let engine = ladder::open(&interest(options), options, &mut notices)?;
     notices.push(format!("capturing with {}", engine.describe()));
+    let filter = filter(engine.as_ref(), options)?;
     let writer = outputs::writer(setup, engine.as_ref())?;
     let report = setup.report()?;
     privileges::keep(engine.privileges(), reopens_files(options))?;
@@ -57,6 +59,7 @@ pub(super) fn run(
     Run {
         setup,
         engine,
+        filter,
         worker,
         report,
         outputs,
@@ -64,6 +67,16 @@ pub(super) fn run(
         looked: 0,
     }
     .run()
+}
+
+/// The user's filter, where the engine does not apply it.
+fn filter(engine: &dyn Engine, options: &Options) -> anyhow::Result<Option<Filter>> {
+    if engine.filters() || options.filter.is_empty() {
+        return Ok(None);
+    }
+    let first = engine.interfaces().first();
+    let link = first.map_or(LinkType::ETHERNET, |interface| interface.link);
+    Ok(Some(Filter::new(&options.filter.join(" "), link)?))
 }
 
 /// What the options want to see.
@@ -109,6 +122,8 @@ fn reopens_files(options: &Options) -> bool {
 struct Run<'a> {
     setup: &'a Setup<'a>,
     engine: Box<dyn Engine>,
+    /// What the engine leaves to be filtered.
+    filter: Option<Filter>,
     worker: Worker,
     report: Report,
     outputs: Outputs,
@@ -151,10 +166,14 @@ impl Run<'_> {
     }
 
     fn deliver(&mut self, count: u64) -> Result<(), SourceError> {
-        let worker = &mut self.worker;
+        let (worker, filter) = (&mut self.worker, &mut self.filter);
         let mut left = LOOK_EVERY;
         self.engine.deliver(WAIT, &mut |frame| {
-            worker.frame(frame);
+            if filter.as_mut().is_none_or(|filter| filter.matches(frame)) {
+                worker.frame(frame);
+            } else {
+                worker.pass(frame);
+            }
             left -= 1;
             left > 0 && worker.outlet().exchanges < count
         })?;
@@ -197,6 +216,7 @@ impl Run<'_> {
         let mut notices = self.engine.take_notices();
         let mut outlet = self.worker.finish();
         notices.append(&mut outlet.notices);
+        notices.extend(self.filter.iter().flat_map(Filter::notices).cloned());
         outlet.stats.account.dropped += live.lost.iter().map(|(_, count)| count).sum::<u64>();
         let finished = outlet.finish();
         let mut summary = Summary::new(&outlet.stats, self.setup.asked.len());

@@ -123,6 +123,9 @@ pub trait Engine: Send {
     /// What it will need to pick up interfaces that appear later; everything else the process may give up.
     fn privileges(&self) -> &'static [Privilege];
 
+    /// Whether [`Interest::filter`] is applied by the engine; else it has to be behind it.
+    fn filters(&self) -> bool;
+
     /// Nanoseconds by which the wall clock has moved against the clock of the frames since the start, sampled
     /// at most once a second.
     fn drift(&mut self) -> i64;

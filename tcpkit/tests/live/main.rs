@@ -21,4 +21,9 @@ mod servers;
 mod times;
 
 /// The engines that every count is checked with, as arguments.
-const ENGINES: &[&[&str]] = &[&["--backend", "pcap"]];
+const ENGINES: &[&[&str]] = &[
+    &["--backend", "ebpf"],
+    &["--xdp"],
+    &["--xdp=generic"],
+    &["--backend", "pcap"],
+];

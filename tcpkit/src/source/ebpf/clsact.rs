@@ -14,9 +14,9 @@ use aya::programs::tc::{
 use aya::programs::{Link, Program, ProgramError, TcAttachType, TcError, loaded_programs};
 use tcpkit_common::{Control, HEARTBEAT_STALE, control, map, program};
 
-use super::clock;
 use super::interfaces::Device;
 use super::netlink::{attributes, dump, text, u32_at};
+use super::{clock, system};
 
 /// A filter that carries our name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +39,13 @@ pub(super) fn attach(
     interface: &str,
     is_ingress: bool,
 ) -> Result<(), ProgramError> {
-    match qdisc_add_clsact(interface) {
-        // There is one, ours of an earlier run or somebody else's: both will do.
-        Ok(()) | Err(TcError::AlreadyAttached) => {}
-        Err(error) => return Err(error.into()),
+    if let Err(error) = qdisc_add_clsact(interface) {
+        // There is one already: ours of an earlier run or somebody else's, both will do.
+        let exists = matches!(error, TcError::AlreadyAttached)
+            || system::os_code(&error) == Some(libc::EEXIST);
+        if !exists {
+            return Err(error.into());
+        }
     }
     let Some(Program::SchedClassifier(program)) = ebpf.program_mut(name) else {
         return Err(ProgramError::UnexpectedProgramType);

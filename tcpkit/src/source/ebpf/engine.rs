@@ -133,7 +133,10 @@ impl Rings {
             }
         }
         if self.ladder.is_empty() && !self.wanted.is_empty() {
-            return Err(SourceError("the last interface is gone".to_owned()));
+            let names = self.wanted.join(", ");
+            return Err(SourceError(format!(
+                "capturing on {names} has ended: the last interface is gone"
+            )));
         }
         Ok(())
     }
@@ -201,6 +204,10 @@ impl Engine for Rings {
     /// Interfaces that appear are attached to.
     fn privileges(&self) -> &'static [Privilege] {
         &[Privilege::Bpf, Privilege::NetAdmin]
+    }
+
+    fn filters(&self) -> bool {
+        false
     }
 
     fn drift(&mut self) -> i64 {
@@ -284,10 +291,11 @@ fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, 
     names.iter().map(named).collect()
 }
 
-fn unknown(name: &str, found: &[Device]) -> Refusal {
+/// That there is no such interface, and which there are.
+pub(super) fn unknown(name: &str, found: &[Device]) -> Refusal {
     let names: Vec<_> = found.iter().map(|device| device.name.as_str()).collect();
     Refusal(format!(
-        "no interface is called {name}; there are {}",
+        "--interface {name}: there is no such interface; there are {}",
         names.join(", ")
     ))
 }

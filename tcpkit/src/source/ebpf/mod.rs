@@ -7,6 +7,7 @@
 mod attach;
 mod clock;
 mod clsact;
+mod doctor;
 mod engine;
 mod interfaces;
 mod ladder;
@@ -22,6 +23,8 @@ mod system;
 mod tests;
 
 use crate::source::live::{Engine, Interest};
+
+pub use doctor::{clean, doctor};
 
 /// Where frames are taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

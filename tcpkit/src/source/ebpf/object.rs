@@ -97,7 +97,7 @@ pub(super) struct RingSizes {
 
 impl RingSizes {
     /// For a budget in bytes. A ring's size is a power of two and at least a page.
-    fn new(budget: u64) -> Self {
+    pub(super) fn new(budget: u64) -> Self {
         let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len() as u64);
         let count = (budget / RING_BYTES).clamp(1, cpus.max(1));
         let bytes = (budget / count).max(system::page_size() as u64);
@@ -193,12 +193,7 @@ fn missing(name: &str) -> EbpfError {
 /// Why the kernel refused, with what to do where that is known.
 fn refused(error: &(dyn std::error::Error + 'static)) -> Refusal {
     let kernel = system::kernel_release();
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    let denied = causes.any(|error| {
-        let io = error.downcast_ref::<std::io::Error>();
-        io.and_then(std::io::Error::raw_os_error)
-            .is_some_and(|code| code == libc::EPERM || code == libc::EACCES)
-    });
+    let denied = matches!(system::os_code(error), Some(libc::EPERM | libc::EACCES));
     if denied && !system::has_capabilities() {
         return Refusal(format!(
             "eBPF needs {}: run as root, or grant them with `setcap {}+ep PATH-OF-TCPKIT`",

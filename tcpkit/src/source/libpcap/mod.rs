@@ -254,6 +254,10 @@ impl Engine for Libpcap {
         }
     }
 
+    fn filters(&self) -> bool {
+        true
+    }
+
     fn drift(&mut self) -> i64 {
         self.clock.drift()
     }

@@ -4,6 +4,9 @@
 
 mod frames;
 mod goldens;
+mod host;
+mod live;
+mod neighbours;
 mod object;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,317 @@
+//! Programs of others on the same interface, a second instance, and what a kill leaves behind.
+
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tcpkit_common::{EGRESS, INGRESS, count, program};
+
+use super::frames::segment;
+use super::host::*;
+use super::{PORT, alone, interest, is_privileged};
+use crate::source::ebpf::attach::{Place, link};
+use crate::source::ebpf::clsact;
+use crate::source::ebpf::interfaces::devices;
+use crate::source::ebpf::ladder::Ladder;
+use crate::source::ebpf::object::Kernel;
+use crate::source::ebpf::{Hooks, XdpMode};
+
+const XDP: Hooks = Hooks::Xdp(XdpMode::Auto);
+
+/// Somebody else's program on an interface, which counts what it sees.
+struct Neighbour {
+    kernel: Kernel,
+    _link: Option<OwnedFd>,
+}
+
+impl Neighbour {
+    fn new(interface: &str, name: &str, place: Place) -> Self {
+        let mut kernel = Kernel::load(&interest(), false).unwrap();
+        let link = link(kernel.program(name).unwrap(), index(interface), place).unwrap();
+        Self {
+            kernel,
+            _link: Some(link),
+        }
+    }
+
+    /// At a clsact qdisc.
+    fn filter(interface: &str, name: &str, is_ingress: bool) -> Self {
+        let mut kernel = Kernel::load(&interest(), false).unwrap();
+        kernel.program(name).unwrap();
+        clsact::attach(&mut kernel.ebpf, name, interface, is_ingress).unwrap();
+        Self {
+            kernel,
+            _link: None,
+        }
+    }
+
+    fn seen(&self) -> u64 {
+        [INGRESS, EGRESS]
+            .map(|way| self.kernel.counters(way)[count::SEEN])
+            .iter()
+            .sum()
+    }
+}
+
+/// Frames sent over `wire` reach the neighbour before, while and after another instance captures.
+fn shares(neighbour: &Neighbour, wire: &Wire, hooks: Hooks, expected_notice: Option<&str>) {
+    let send = || (0..10).for_each(|_| wire.send(&segment(PORT, 99)));
+    send();
+    assert_eq!(neighbour.seen(), 10, "before");
+    let (mut engine, notices) = capture(&interest(), &["near"], hooks);
+    match expected_notice {
+        Some(part) => assert!(
+            notices.iter().any(|notice| notice.contains(part)),
+            "{notices:?}"
+        ),
+        None => assert_eq!(notices, [""; 0]),
+    }
+    send();
+    assert_eq!(take(&mut *engine, 10).len(), 10);
+    assert_eq!(neighbour.seen(), 20, "during");
+    drop(engine);
+    send();
+    assert_eq!(neighbour.seen(), 30, "after");
+}
+
+/// Whether the kernel links programs to TC.
+fn has_tcx() -> bool {
+    let mut kernel = Kernel::load(&interest(), false).unwrap();
+    let program = kernel.program(program::EGRESS).unwrap();
+    link(program, index("lo"), Place::TcxEgress).is_ok()
+}
+
+#[test]
+fn a_foreign_xdp_program_stays_and_tc_is_taken_instead() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let neighbour = Neighbour::new("near", program::XDP, Place::XdpNative);
+        let notice = "near: no XDP (native): another program is attached there";
+        shares(&neighbour, &Wire::new("far"), XDP, Some(notice));
+    });
+}
+
+#[test]
+fn a_program_behind_ours_at_tcx_sees_every_packet() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        if !has_tcx() {
+            eprintln!("not tested: the kernel has no TCX");
+            return;
+        }
+        cable("near", "far");
+        let neighbour = Neighbour::new("near", program::INGRESS, Place::TcxIngress);
+        shares(&neighbour, &Wire::new("far"), Hooks::Tc, None);
+        drop(neighbour);
+        let neighbour = Neighbour::new("near", program::EGRESS, Place::TcxEgress);
+        shares(&neighbour, &Wire::new("near"), Hooks::Tc, None);
+    });
+}
+
+#[test]
+fn a_clsact_filter_beside_ours_sees_every_packet() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        for (name, is_ingress, end) in [
+            (program::INGRESS, true, "far"),
+            (program::EGRESS, false, "near"),
+        ] {
+            let neighbour = Neighbour::filter("near", name, is_ingress);
+            shares(&neighbour, &Wire::new(end), Hooks::Tc, None);
+        }
+    });
+}
+
+#[test]
+fn two_instances_deliver_the_same() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let (mut first, _) = capture(&interest(), &["near"], Hooks::Tc);
+        let (mut second, _) = capture(&interest(), &["near"], Hooks::Tc);
+        let wire = Wire::new("far");
+        (60..90).for_each(|length| wire.send(&segment(PORT, length)));
+        let (one, two) = (take(&mut *first, 30), take(&mut *second, 30));
+        assert_eq!((bytes(&one).len(), bytes(&one)), (30, bytes(&two)));
+    });
+}
+
+/// Says whether this process is the one that is to capture until it is killed.
+const CHILD: &str = "TCPKIT_TEST_CAPTURES";
+
+/// Not a test: what [`captured_until_killed`] starts.
+#[test]
+#[ignore = "started by other tests, in a process of its own"]
+fn captures_until_killed() {
+    let hooks = match std::env::var(CHILD).as_deref() {
+        Ok("xdp") => XDP,
+        Ok(_) => Hooks::Tc,
+        Err(_) => return,
+    };
+    let (mut engine, _) = capture(&interest(), &["near"], hooks);
+    loop {
+        engine
+            .deliver(Duration::from_millis(100), &mut |_| true)
+            .unwrap();
+    }
+}
+
+/// A process that captures in this namespace, killed once its programs are attached.
+fn captured_until_killed(hooks: &str, is_attached: impl Fn() -> bool) {
+    let name = "source::ebpf::tests::neighbours::captures_until_killed";
+    let mut child: Child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .env(CHILD, hooks)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..400 {
+        if is_attached() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let was_attached = is_attached();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(was_attached, "the child never attached");
+}
+
+/// Whether a link to XDP of the interface is refused: somebody has one.
+fn is_xdp_taken() -> bool {
+    let mut kernel = Kernel::load(&interest(), false).unwrap();
+    let program = kernel.program(program::XDP).unwrap();
+    link(program, index("near"), Place::XdpNative).is_err()
+}
+
+/// Programs at TCX of the interface, both ways together.
+fn tcx_programs() -> usize {
+    use aya::programs::{SchedClassifier, TcAttachType};
+    let count =
+        |way| SchedClassifier::query_tcx("near", way).map_or(0, |(_, programs)| programs.len());
+    count(TcAttachType::Ingress) + count(TcAttachType::Egress)
+}
+
+#[test]
+fn a_kill_leaves_no_link_behind() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        captured_until_killed("xdp", is_xdp_taken);
+        // The kernel frees a link a moment after its last descriptor.
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!is_xdp_taken());
+        if !has_tcx() {
+            return;
+        }
+        captured_until_killed("tc", || tcx_programs() == 2);
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(tcx_programs(), 0);
+    });
+}
+
+#[test]
+fn what_a_kill_leaves_at_clsact_is_removed_at_the_next_start_and_no_other() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let found = devices().unwrap();
+        // A filter whose reader is alive, and one whose reader never was.
+        let mut alive = Neighbour::filter("near", program::INGRESS, true);
+        let pace = {
+            let map = alive.kernel.map(tcpkit_common::map::CONTROL).unwrap();
+            crate::source::ebpf::pace::Pace::new(&map, &alive.kernel.rings).unwrap()
+        };
+        let left = Neighbour::filter("near", program::EGRESS, false);
+        let said = clsact::clean(&found);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].starts_with("removed the filter tcpkit_out at egress of near"),
+            "{said:?}"
+        );
+        assert_eq!(clsact::left_behind(&found), []);
+        let wire = Wire::new("near");
+        wire.send(&segment(PORT, 99));
+        assert_eq!(left.seen(), 0, "removed");
+        Wire::new("far").send(&segment(PORT, 99));
+        assert_eq!(alive.seen(), 1, "the other one stays");
+        pace.beat();
+        drop(pace);
+        alive.kernel.rings.clear();
+    });
+}
+
+#[test]
+fn a_program_without_a_reader_writes_nothing() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let mut kernel = Kernel::load(&interest(), true).unwrap();
+        kernel.program(program::INGRESS).unwrap();
+        clsact::attach(&mut kernel.ebpf, program::INGRESS, "near", true).unwrap();
+        let wire = Wire::new("far");
+        wire.send(&segment(PORT, 99));
+        let row = kernel.counters(INGRESS);
+        assert_eq!(
+            (row[count::SEEN], row[count::MATCHED]),
+            (1, 0),
+            "never alive"
+        );
+        let map = kernel.map(tcpkit_common::map::CONTROL).unwrap();
+        let pace = crate::source::ebpf::pace::Pace::new(&map, &kernel.rings).unwrap();
+        wire.send(&segment(PORT, 99));
+        let row = kernel.counters(INGRESS);
+        assert_eq!((row[count::SEEN], row[count::EMITTED]), (2, 1), "alive");
+        drop(pace);
+    });
+}
+
+#[test]
+fn what_the_ladder_says_names_every_interface() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let found = devices().unwrap();
+        let mut ladder = Ladder::new(&interest(), XDP, &found).unwrap();
+        for device in &found {
+            ladder.attach(device).unwrap();
+        }
+        let said = ladder.describe();
+        assert!(
+            said.contains("near, far") || said.contains("far, near"),
+            "{said}"
+        );
+        assert!(said.contains("XDP (generic) on lo"), "{said}");
+        let notices = ladder.take_notices();
+        assert_eq!(
+            notices,
+            ["lo: no XDP (native): the driver does not run such programs"]
+        );
+    });
+}
