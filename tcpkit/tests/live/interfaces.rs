@@ -126,8 +126,9 @@ fn vlan_tags_are_looked_behind() {
         return;
     }
     for engine in ENGINES {
-        // Behind "vlan 7" libpcap takes a second tag for what it is: another protocol.
-        for (filter, expected) in [(None, 3), (Some("vlan 7"), 1)] {
+        // libpcap's filter holds the ports too, and behind "vlan 7" takes a second tag for another protocol.
+        let tagged = if engine.contains(&"pcap") { 1 } else { 2 };
+        for (filter, expected) in [(None, 3), (Some("vlan 7"), tagged)] {
             let pair = Pair::new(1500);
             let mut args = vec!["-i", SERVER_IF, "-p", "6379", "--format", "json"];
             args.extend(filter);
@@ -191,7 +192,12 @@ fn a_second_instance_works_beside_the_first() {
             requests(&first.summary, REDIS, "SET") * 2,
             redis.calls("SET")
         );
-        assert_eq!(requests(&second.summary, REDIS, "SET"), redis.calls("SET"));
+        assert_eq!(
+            requests(&second.summary, REDIS, "SET"),
+            redis.calls("SET"),
+            "{engine:?}: {}",
+            second.summary
+        );
         assert_exact(&second.summary, "second");
     }
 }

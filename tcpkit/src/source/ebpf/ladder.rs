@@ -47,13 +47,32 @@ impl Ladder {
             kernel = Kernel::load(interest, true)?;
             notices = clsact::clean(devices);
         }
-        Ok(Self {
+        let mut ladder = Self {
             kernel,
             hooks,
             has_tcx,
             attached: Vec::new(),
             notices,
-        })
+        };
+        ladder.load_all()?;
+        Ok(ladder)
+    }
+
+    /// Loads every program that an interface may ask for. One that appears later asks when the right to load any
+    /// has been given up.
+    fn load_all(&mut self) -> Result<(), Refusal> {
+        for name in [
+            program::INGRESS,
+            program::EGRESS,
+            program::INGRESS_IP,
+            program::EGRESS_IP,
+        ] {
+            self.kernel.program(name)?;
+        }
+        if matches!(self.hooks, Hooks::Xdp(_)) {
+            self.xdp_program()?;
+        }
+        Ok(())
     }
 
     /// Attaches to an interface; what had to be passed by is told by [`Ladder::take_notices`].
@@ -172,14 +191,18 @@ impl Ladder {
         Ok(None)
     }
 
-    /// With the program that takes frames of several fragments where the kernel has them.
     fn link_xdp(&mut self, ifindex: u32, place: Place) -> Result<io::Result<OwnedFd>, Refusal> {
-        let name = if self.kernel.program(program::XDP_FRAGS).is_ok() {
-            program::XDP_FRAGS
-        } else {
-            program::XDP
-        };
+        let name = self.xdp_program()?;
         Ok(link(self.kernel.program(name)?, ifindex, place))
+    }
+
+    /// The program that takes frames of several fragments, where the kernel has them.
+    fn xdp_program(&mut self) -> Result<&'static str, Refusal> {
+        if self.kernel.program(program::XDP_FRAGS).is_ok() {
+            return Ok(program::XDP_FRAGS);
+        }
+        self.kernel.program(program::XDP)?;
+        Ok(program::XDP)
     }
 
     fn step_down(&mut self, device: &Device, label: &str, error: &io::Error) {

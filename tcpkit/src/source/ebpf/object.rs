@@ -196,7 +196,7 @@ fn refused(error: &(dyn std::error::Error + 'static)) -> Refusal {
     let denied = matches!(system::os_code(error), Some(libc::EPERM | libc::EACCES));
     if denied && !system::has_capabilities() {
         return Refusal(format!(
-            "eBPF needs {}: run as root, or grant them with `setcap {}+ep PATH-OF-TCPKIT`",
+            "eBPF needs {}: run as root, or grant them with `sudo setcap {}+ep PATH-OF-TCPKIT`",
             system::CAPABILITIES,
             system::CAPABILITIES.replace(", ", ",").to_lowercase(),
         ));
