@@ -120,7 +120,7 @@ pub enum Seen {
 struct Way {
     /// Stream offset of `next`.
     offset: u64,
-    /// When new bytes were last seen.
+    /// When bytes were last seen that were no copy.
     newest: Timestamp,
     /// Sequence number of the next byte.
     next: u32,
@@ -128,7 +128,7 @@ struct Way {
     acked: u32,
     /// Sequence number after the last byte, once a FIN told it.
     fin: u32,
-    /// The interface on which new bytes were last seen.
+    /// The interface on which those were.
     interface: u32,
     /// Initial sequence number, once a SYN told it.
     initial: u32,
@@ -334,7 +334,7 @@ impl Conversation {
             self.ways[d].fin = end;
             self.ways[d].flags |= FIN;
         }
-        let way = &self.ways[d];
+        let way = &mut self.ways[d];
         if len == 0 || way.has(ENDED) {
             return Seen::New;
         }
@@ -365,6 +365,8 @@ impl Conversation {
             && !packet.time.is_past(way.newest, limits::COPY_TIME);
         if !again {
             way.initial = packet.seq;
+        }
+        if !copied {
             way.interface = packet.interface;
             way.newest = packet.time;
         }
@@ -733,12 +735,16 @@ impl Conversation {
 
 impl Way {
     /// What a segment is that brings nothing new; it began `behind` bytes before the next one.
-    fn seen_before(&self, packet: &Packet<'_>, behind: u32, len: u32) -> Seen {
+    fn seen_before(&mut self, packet: &Packet<'_>, behind: u32, len: u32) -> Seen {
         if packet.interface != self.interface
             && !packet.time.is_past(self.newest, limits::COPY_TIME)
         {
-            Seen::Copy
-        } else if behind == 1 && len == 1 {
+            return Seen::Copy;
+        }
+        // Copies of it follow from other interfaces.
+        self.interface = packet.interface;
+        self.newest = packet.time;
+        if behind == 1 && len == 1 {
             Seen::KeepAlive
         } else {
             Seen::Retransmission

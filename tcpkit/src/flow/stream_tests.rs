@@ -350,6 +350,7 @@ fn a_keepalive_and_a_retransmission_are_told_apart() {
     for (number, sent) in frames.iter().enumerate() {
         conversation.push(sent.way, &packet(sent, number as u64));
     }
+    let time = std::cell::Cell::new(9);
     let seen = |conversation: &mut Conversation, seq: u32, payload: &[u8], interface: u32| {
         let sent = Sent {
             way: Direction::ToServer,
@@ -361,7 +362,7 @@ fn a_keepalive_and_a_retransmission_are_told_apart() {
         };
         let packet = Packet {
             interface,
-            ..packet(&sent, 9)
+            ..packet(&sent, time.get())
         };
         match conversation.pass(sent.way, &packet) {
             Some(_) => Seen::New,
@@ -373,6 +374,14 @@ fn a_keepalive_and_a_retransmission_are_told_apart() {
         seen(&mut conversation, 101, b"0123456789", 0),
         Seen::Retransmission
     );
+    assert_eq!(seen(&mut conversation, 101, b"0123456789", 7), Seen::Copy);
+    // Long after the bytes were new, one retransmission crosses two interfaces.
+    time.set(1_000_000);
+    assert_eq!(
+        seen(&mut conversation, 101, b"0123456789", 0),
+        Seen::Retransmission
+    );
+    time.set(1_000_001);
     assert_eq!(seen(&mut conversation, 101, b"0123456789", 7), Seen::Copy);
 }
 

@@ -38,6 +38,9 @@ fn a_frame_that_crosses_a_bridge_counts_once() {
         for engine in ENGINES {
             let run = Run::start(&host, &[engine, &ANY[..]].concat());
             redis.forget();
+            // On a busy machine a tail is sent again now and then, and each time is one that is seen.
+            let sent_again = || [&host, &client, &server].map(Namespace::retransmitted);
+            let before: u64 = sent_again().iter().sum();
             clients::redis(&client, address, 2000, 1, 100);
             clients::redis(&client, address, 640, 64, 3000);
             let report = run.stop().report();
@@ -49,7 +52,10 @@ fn a_frame_that_crosses_a_bridge_counts_once() {
                 );
             }
             let capture = &report.summary["capture"];
-            assert_eq!(capture["retransmissions"], 0, "{capture}");
+            let again = sent_again().iter().sum::<u64>() - before;
+            // The kernel counts segments, of which one frame may hold several.
+            let seen_again = capture["retransmissions"].as_u64().unwrap();
+            assert!(seen_again <= again, "{engine:?}: {again} sent: {capture}");
             assert!(capture["duplicates"].as_u64().unwrap() > 2000, "{capture}");
         }
     }

@@ -65,6 +65,17 @@ impl Namespace {
         })
     }
 
+    /// Segments that TCP has sent again from here, as the kernel counts them (RFC 4022, `tcpRetransSegs`).
+    pub fn retransmitted(&self) -> u64 {
+        let path = "/proc/thread-self/net/snmp";
+        let table = self.within(|| std::fs::read_to_string(path).unwrap());
+        let mut rows = table.lines().filter(|line| line.starts_with("Tcp:"));
+        let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
+        let mut columns = names.split_whitespace().zip(values.split_whitespace());
+        let (_, value) = columns.find(|(name, _)| *name == "RetransSegs").unwrap();
+        value.parse().unwrap()
+    }
+
     /// Processes that are inside.
     pub fn processes(&self) -> Vec<u32> {
         pids(&self.name)
