@@ -10,6 +10,7 @@ mod rooms;
 mod run;
 mod shell;
 mod test;
+mod vm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -34,6 +35,8 @@ enum Command {
     Ebpf(ebpf::Options),
     /// Check that a room of the library names only the rooms before it
     Rooms,
+    /// Pass the tests in the kernel on the kernels of Debian's releases, in QEMU
+    Vm(vm::Options),
     /// Rewrite the expected output of the golden cases
     Bless,
     /// Record the golden cases again, from real servers
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
         Command::Ci => ci::main(),
         Command::Ebpf(options) => ebpf::main(&options),
         Command::Rooms => rooms::main(),
+        Command::Vm(options) => vm::main(&options),
         Command::Bless => bless::main(),
         Command::Record(options) => record::main(&options),
         Command::Bench(options) => bench::main(&options),

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use tcpkit_common::program;
+use tcpkit_common::{PAGE_FRAME, program};
 
 use super::attach::{Place, link};
 use super::interfaces::Device;
@@ -11,6 +11,9 @@ use super::object::Kernel;
 use super::{Hooks, Refusal, XdpMode, clsact};
 use crate::source::LinkType;
 use crate::source::live::Interest;
+
+/// Bytes that the MTU does not count: addresses, two VLAN tags and the type.
+const ETHERNET_HEADER: u32 = 22;
 
 /// Programs on interfaces, and how they got there.
 pub(super) struct Ladder {
@@ -159,7 +162,7 @@ impl Ladder {
             XdpMode::Generic => vec![generic],
         };
         for (place, label) in rungs {
-            match self.link_xdp(device.index, place)? {
+            match self.link_xdp(device, place)? {
                 Ok(fd) => return Ok(Some((fd, label))),
                 Err(error) => {
                     self.step_down(device, label, &error);
@@ -172,14 +175,24 @@ impl Ladder {
         Ok(None)
     }
 
-    /// With the program that takes frames of several fragments where the kernel has them.
-    fn link_xdp(&mut self, ifindex: u32, place: Place) -> Result<io::Result<OwnedFd>, Refusal> {
-        let name = if self.kernel.program(program::XDP_FRAGS).is_ok() {
-            program::XDP_FRAGS
-        } else {
-            program::XDP
-        };
-        Ok(link(self.kernel.program(name)?, ifindex, place))
+    /// With the program that takes frames of several fragments where the kernel has them. Where it has not,
+    /// larger frames would be cut: native XDP refuses such an MTU itself, generic XDP does not.
+    fn link_xdp(&mut self, device: &Device, place: Place) -> Result<io::Result<OwnedFd>, Refusal> {
+        if self.kernel.program(program::XDP_FRAGS).is_ok() {
+            return Ok(link(
+                self.kernel.program(program::XDP_FRAGS)?,
+                device.index,
+                place,
+            ));
+        }
+        if device.mtu + ETHERNET_HEADER > PAGE_FRAME {
+            return Ok(Err(io::Error::from_raw_os_error(libc::ERANGE)));
+        }
+        Ok(link(
+            self.kernel.program(program::XDP)?,
+            device.index,
+            place,
+        ))
     }
 
     fn step_down(&mut self, device: &Device, label: &str, error: &io::Error) {
@@ -244,7 +257,7 @@ pub(super) fn reason(error: &io::Error, mtu: u32) -> String {
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => "another program is attached there".to_owned(),
         Some(libc::EOPNOTSUPP) => "the driver does not run such programs".to_owned(),
-        Some(libc::ERANGE) => format!("the driver does not take an MTU of {mtu} with it"),
+        Some(libc::ERANGE) => format!("frames of an MTU of {mtu} do not fit into what it takes"),
         Some(libc::EINVAL) => {
             "the kernel cannot link it so that it goes with the process".to_owned()
         }
