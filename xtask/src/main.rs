@@ -11,6 +11,7 @@ mod rooms;
 mod run;
 mod shell;
 mod test;
+mod vm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Command {
     Rooms,
     /// Check that the program builds for other systems
     Portable,
+    /// Pass the tests in the kernel on the kernels of Debian's releases, in QEMU
+    Vm(vm::Options),
     /// Rewrite the expected output of the golden cases
     Bless,
     /// Record the golden cases again, from real servers
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
         Command::Ebpf(options) => ebpf::main(&options),
         Command::Rooms => rooms::main(),
         Command::Portable => portable::main(),
+        Command::Vm(options) => vm::main(&options),
         Command::Bless => bless::main(),
         Command::Record(options) => record::main(&options),
         Command::Bench(options) => bench::main(&options),

@@ -177,6 +177,15 @@ pub const LLVM_22: &[Need] = &[
     ),
 ];
 
+/// What the virtual machines with other kernels need.
+pub const VM: &[Need] = &[
+    debian_file("QEMU", "/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
+    debian_file("a static busybox", "/usr/bin/busybox", "busybox-static"),
+    debian_file("cpio", "/usr/bin/cpio", "cpio"),
+    debian_file("depmod", "/usr/sbin/depmod", "kmod"),
+    debian_file("ip", "/usr/sbin/ip", "iproute2"),
+];
+
 /// Installs those of `needs` that are missing.
 ///
 /// # Errors
@@ -312,7 +321,7 @@ mod tests {
 
     #[test]
     fn every_need_has_a_package_for_every_manager() {
-        let all = [BUILD, TEST, EBPF_COMPILER, LLVM_22];
+        let all = [BUILD, TEST, EBPF_COMPILER, LLVM_22, VM];
         for need in all.into_iter().flatten() {
             assert!(
                 need.packages.iter().all(|package| !package.is_empty()),

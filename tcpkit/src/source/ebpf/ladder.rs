@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use tcpkit_common::program;
+use tcpkit_common::{PAGE_FRAME, program};
 
 use super::attach::{Place, link};
 use super::interfaces::Device;
@@ -11,6 +11,9 @@ use super::object::Kernel;
 use super::{Hooks, Refusal, XdpMode, clsact};
 use crate::source::LinkType;
 use crate::source::live::Interest;
+
+/// Bytes that the MTU does not count: addresses, two VLAN tags and the type.
+const ETHERNET_HEADER: u32 = 22;
 
 /// Programs on interfaces, and how they got there.
 pub(super) struct Ladder {
@@ -178,7 +181,7 @@ impl Ladder {
             XdpMode::Generic => vec![generic],
         };
         for (place, label) in rungs {
-            match self.link_xdp(device.index, place)? {
+            match self.link_xdp(device, place)? {
                 Ok(fd) => return Ok(Some((fd, label))),
                 Err(error) => {
                     self.step_down(device, label, &error);
@@ -191,9 +194,14 @@ impl Ladder {
         Ok(None)
     }
 
-    fn link_xdp(&mut self, ifindex: u32, place: Place) -> Result<io::Result<OwnedFd>, Refusal> {
+    /// A frame of several fragments that the program does not take would be cut: native XDP refuses such an MTU
+    /// itself, generic XDP does not.
+    fn link_xdp(&mut self, device: &Device, place: Place) -> Result<io::Result<OwnedFd>, Refusal> {
         let name = self.xdp_program()?;
-        Ok(link(self.kernel.program(name)?, ifindex, place))
+        if name == program::XDP && device.mtu + ETHERNET_HEADER > PAGE_FRAME {
+            return Ok(Err(io::Error::from_raw_os_error(libc::ERANGE)));
+        }
+        Ok(link(self.kernel.program(name)?, device.index, place))
     }
 
     /// The program that takes frames of several fragments, where the kernel has them.
@@ -267,7 +275,7 @@ pub(super) fn reason(error: &io::Error, mtu: u32) -> String {
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => "another program is attached there".to_owned(),
         Some(libc::EOPNOTSUPP) => "the driver does not run such programs".to_owned(),
-        Some(libc::ERANGE) => format!("the driver does not take an MTU of {mtu} with it"),
+        Some(libc::ERANGE) => format!("frames of an MTU of {mtu} do not fit into what it takes"),
         Some(libc::EINVAL) => {
             "the kernel cannot link it so that it goes with the process".to_owned()
         }

@@ -159,7 +159,7 @@ fn loopback_is_seen_once_and_super_frames_whole() {
             );
             if hooks == Hooks::Tc {
                 assert!(
-                    taken.iter().any(|frame| frame.data.len() > 40_000),
+                    taken.iter().any(|frame| frame.data.len() > 16_000),
                     "no super-frame"
                 );
             }
