@@ -11,6 +11,7 @@ use super::select::{Selector, Server};
 use super::talk::{Lent, Talk};
 use crate::event::PacketEvent;
 use crate::exchange::Silence;
+use crate::flow::connection::Tracker;
 use crate::flow::stream::{self, Chunk, Piece, Seen};
 use crate::flow::table::Table;
 use crate::flow::{Direction, FlowKey, Side};
@@ -24,6 +25,8 @@ use crate::wire::{Decoded, Decoder, Packet, Transport, flag};
 /// How often capture time looks after conversations that hold segments back.
 const STALLED_EVERY: u64 = 100_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// Flags of segments that begin or end a connection.
+const CONTROL: u8 = flag::SYN | flag::FIN | flag::RST;
 
 /// What a worker is told at its beginning.
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ struct Flow {
     first: Side,
     started: bool,
     stalled: bool,
+    connection: Tracker,
 }
 
 enum Link {
@@ -304,6 +308,7 @@ impl Core {
             first: server.other(),
             started: false,
             stalled: false,
+            connection: Tracker::default(),
         };
         self.stats().account.conversations += 1;
         let (place, evicted) = self.shards[shard].as_mut()?.insert(key, packet.time, flow);
@@ -451,6 +456,9 @@ impl Flow {
         lent: &mut Lent<'_>,
     ) {
         let way = self.way(from);
+        if packet.flags & CONTROL != 0 || self.connection.is_opening() {
+            self.control(from, packet, lent);
+        }
         if packet.flags & flag::SYN != 0
             && matches!(&self.link, Link::Tcp(stream) if stream.is_replaced_by(way, packet))
         {
@@ -472,6 +480,20 @@ impl Flow {
             }
         }
         self.drain(key, now, false, lent);
+    }
+
+    /// Follows how the connection begins and ends.
+    #[cold]
+    #[inline(never)]
+    fn control(&mut self, from: Side, packet: &Packet<'_>, lent: &mut Lent<'_>) {
+        let way = self.way(from);
+        if matches!(&self.link, Link::Tcp(stream) if stream.is_replaced_by(way, packet)) {
+            self.connection = Tracker::default();
+        }
+        if let Some(change) = self.connection.note(from, packet) {
+            let told = self.connection.tell(change, lent.endpoints, packet);
+            lent.outlet.connection(&told);
+        }
     }
 
     /// The same addresses begin a new conversation.
