@@ -28,6 +28,8 @@ pub enum Event<'a> {
     Tick(Timestamp),
     /// Output files were moved away: what is printed from now on goes to new ones.
     Reopen,
+    /// Scripts are to be loaded again.
+    Reload,
 }
 
 /// A packet, the frame that it came in, and which way it went.

@@ -4,14 +4,19 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use tcpkit::cli::{self, Command};
-use tcpkit::pipeline::{self, Signals};
+use tcpkit::pipeline::{self, Scripts, Signals};
 
 /// Exit status for what the user asked and cannot have.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    let asked = cli::scripts(std::env::args_os());
+    let scripts = match Scripts::load(asked.paths, asked.live, asked.allow_all) {
+        Ok(scripts) => scripts,
+        Err(error) => return fail(&format!("{error:#}"), ExitCode::from(USAGE)),
+    };
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(error) => error.exit(),
@@ -22,7 +27,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Run(options) => signals()
             .map_err(Into::into)
-            .and_then(|signals| pipeline::run(&options, &signals)),
+            .and_then(|signals| pipeline::run(&options, &signals, &scripts)),
         Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
         Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
         Command::Doctor { .. } | Command::Top { .. } => Ok(()),
@@ -55,5 +60,6 @@ fn signals() -> io::Result<Signals> {
         signal_hook::flag::register(signal, stop)?;
     }
     signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
+    signal_hook::flag::register(SIGUSR2, Arc::clone(&signals.reload))?;
     Ok(signals)
 }

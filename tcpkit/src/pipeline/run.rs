@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::outlet::Outlet;
 use super::report::Report;
+use super::scripts::Scripts;
 use super::select::{Kind, Selector};
 use super::worker::{Settings, Worker};
 use crate::cli::{Format, Mode, Options};
@@ -39,13 +40,15 @@ pub struct Signals {
     pub stop: Arc<AtomicBool>,
     /// Open output files anew (SIGHUP).
     pub reopen: Arc<AtomicBool>,
+    /// Load scripts again (SIGUSR2).
+    pub reload: Arc<AtomicBool>,
 }
 
-/// Reads the capture file that the options name, and reports.
+/// Reads the capture file that the options name, runs the scripts, and reports.
 ///
 /// # Errors
 /// A sentence for the user: what cannot be opened, read or written, or is not in this build.
-pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
+pub fn run(options: &Options, signals: &Signals, scripts: &Scripts) -> anyhow::Result<()> {
     if let Some(lacking) = options.lacking() {
         bail!(lacking);
     }
@@ -57,6 +60,7 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
     let run = Run {
         options,
         signals,
+        scripts,
         selector: Arc::new(selector(options)),
         asked: asked(options),
         report: Report::new(options.output.as_deref(), saves_to_stdout(options)).map_err(
@@ -103,6 +107,7 @@ fn tell<'a>(notices: impl Iterator<Item = &'a String>) {
 struct Run<'a> {
     options: &'a Options,
     signals: &'a Signals,
+    scripts: &'a Scripts,
     selector: Arc<Selector>,
     asked: Vec<u16>,
     report: Report,
@@ -205,6 +210,9 @@ impl Run<'_> {
             worker.outlet().tell(&Event::Reopen);
             self.report.reopen();
         }
+        if self.signals.reload.swap(false, Ordering::Relaxed) {
+            worker.outlet().tell(&Event::Reload);
+        }
         self.signals.stop.load(Ordering::Relaxed) || worker.outlet().has_failed()
     }
 
@@ -231,10 +239,14 @@ impl Run<'_> {
         }
     }
 
+    /// Whether anything but what scripts print is printed.
+    fn reports(&self) -> bool {
+        self.scripts.is_empty() || self.options.mode.is_some()
+    }
+
     /// The sinks that the options ask for, besides statistics.
     fn sinks(&self, source: &FileSource) -> anyhow::Result<Vec<Box<dyn Sink + Send>>> {
         let options = self.options;
-        let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
         let interval = options
             .interval
             .map(|every| Interval::new(every, self.rules(), self.asked.clone()));
@@ -243,17 +255,24 @@ impl Run<'_> {
                 .ports
                 .iter()
                 .any(|ports| matches!(ports.protocol, Some(Mode::Raw)));
-        if !options.quiet || interval.is_some() {
+        // With a script, raw mode's packets are the script's.
+        let lines = !options.quiet && (!raw || self.scripts.is_empty());
+        let lines = self.reports() && (lines || interval.is_some());
+        let (mut sinks, inboxes) = self.scripts.sinks(&self.report, lines);
+        if lines {
             let report = self.report.clone();
             match options.format {
                 Format::Json => {
-                    let sink = JsonSink::new(report, self.select()).with_interval(interval);
+                    let sink = JsonSink::new(report, self.select())
+                        .with_interval(interval)
+                        .with_inboxes(inboxes);
                     sinks.push(Box::new(if options.quiet { sink.quiet() } else { sink }));
                 }
                 Format::Text => {
                     let sink = TextSink::new(report, self.select(), TimeZone::system())
-                        .with_interval(interval);
-                    let sink = if raw && !options.quiet {
+                        .with_interval(interval)
+                        .with_inboxes(inboxes);
+                    let sink = if raw && !options.quiet && self.scripts.is_empty() {
                         sink.with_packets()
                     } else {
                         sink
@@ -292,7 +311,10 @@ impl Run<'_> {
     }
 
     fn summarise(&self, stats: &Stats) -> io::Result<()> {
-        let summary = Summary::new(stats, self.asked.len());
+        if !self.reports() {
+            return Ok(());
+        }
+        let summary = Summary::new(stats, self.asked.len()).with_scripts(&self.scripts.metrics);
         let mut out = Vec::new();
         match self.options.format {
             Format::Json => summary.write_json(&mut out)?,

@@ -13,6 +13,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
+use super::inbox::Inboxes;
 use super::interval::Interval;
 use super::order::Sorter;
 use super::select::Select;
@@ -37,6 +38,7 @@ pub struct JsonSink<W: Write> {
     now: Timestamp,
     quiet: bool,
     interval: Option<Interval>,
+    inboxes: Inboxes,
 }
 
 impl<W: Write> JsonSink<W> {
@@ -50,6 +52,7 @@ impl<W: Write> JsonSink<W> {
             now: Timestamp::default(),
             quiet: false,
             interval: None,
+            inboxes: Inboxes::default(),
         }
     }
 
@@ -66,6 +69,12 @@ impl<W: Write> JsonSink<W> {
     #[must_use]
     pub fn with_interval(self, interval: Option<Interval>) -> Self {
         Self { interval, ..self }
+    }
+
+    /// Prints what comes to `inboxes` among its own lines.
+    #[must_use]
+    pub fn with_inboxes(self, inboxes: Inboxes) -> Self {
+        Self { inboxes, ..self }
     }
 
     /// Prints the ports of an interval that ended at `stamp`.
@@ -127,6 +136,7 @@ impl<W: Write> Sink for JsonSink<W> {
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self.inboxes.merge(&mut self.sorter, &mut self.out)?;
         if let Some((stamp, ports)) = self.interval.as_mut().and_then(|one| one.event(event)) {
             self.ports(stamp, &ports)?;
         }
@@ -141,6 +151,7 @@ impl<W: Write> Sink for JsonSink<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.inboxes.merge(&mut self.sorter, &mut self.out)?;
         self.sorter.finish(&mut self.out)?;
         self.out.flush()
     }
