@@ -170,8 +170,8 @@ pub const LUA_QUEUE: usize = 8;
 /// Memory of one script over a live capture: it stands beside a service.
 pub const LUA_MEMORY_LIVE: usize = 256 << 20;
 
-/// Memory of one script over a file: enough to keep some million packets.
-pub const LUA_MEMORY_OFFLINE: usize = 4 << 30;
+/// Memory of one script over a file: enough to keep three million packets.
+pub const LUA_MEMORY_OFFLINE: usize = 2 << 30;
 
 /// How often a script's progress is looked at. Times of scripts are counted in looks, not by the
 /// clock, so that a process that was stopped meanwhile does no script wrong.

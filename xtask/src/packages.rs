@@ -110,6 +110,8 @@ pub const TEST: &[Need] = &[
         ["redis-tools", "redis", "redis", "redis", "redis", "redis"],
     ),
     need("memcached", ["memcached"; MANAGERS.len()]),
+    need("beanstalkd", ["beanstalkd"; MANAGERS.len()]),
+    need("mosquitto", ["mosquitto"; MANAGERS.len()]),
     need(
         "nginx",
         ["nginx-light", "nginx", "nginx", "nginx", "nginx", "nginx"],

@@ -16,6 +16,7 @@ use super::print::Printer;
 use super::taught::{Lessons, Plan};
 use super::watch::{self, Pulse, Watch};
 use crate::limits::{LUA_CALL_LOOKS, LUA_LONG_LOOKS, LUA_MEMORY_LIVE, LUA_MEMORY_OFFLINE};
+use crate::source::Timestamp;
 
 /// Functions that a script may define, to be called.
 pub const HOOKS: [&str; 6] = [
@@ -236,7 +237,16 @@ impl Vm {
     /// # Errors
     /// Why the script cannot be run any longer.
     pub fn exit(&mut self) -> Result<(), Over> {
-        self.batch.borrow_mut().clear();
+        self.last_call().inspect_err(|_| self.last_words())
+    }
+
+    fn last_call(&mut self) -> Result<(), Over> {
+        {
+            let mut batch = self.batch.borrow_mut();
+            batch.clear();
+            // What it prints comes behind everything else.
+            batch.reached = Timestamp(u64::MAX);
+        }
         self.pulse.control.rewind();
         let hook = self.lua.globals().raw_get::<Option<Function>>("on_exit");
         if let Ok(Some(hook)) = hook {
