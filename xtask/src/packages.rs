@@ -74,18 +74,22 @@ const MANAGERS: [Manager; 6] = [
 ];
 
 /// What building needs, besides Rust and a C compiler.
-pub const BUILD: &[Need] = &[Need {
-    what: "libpcap with its headers",
-    probe: Probe::Library("pcap"),
-    packages: [
-        "libpcap-dev",
-        "libpcap-devel",
-        "libpcap-dev",
-        "libpcap",
-        "libpcap-devel",
-        "libpcap",
-    ],
-}];
+pub const BUILD: &[Need] = &[
+    Need {
+        what: "libpcap with its headers",
+        probe: Probe::Library("pcap"),
+        packages: [
+            "libpcap-dev",
+            "libpcap-devel",
+            "libpcap-dev",
+            "libpcap",
+            "libpcap-devel",
+            "libpcap",
+        ],
+    },
+    // LuaJIT is built by it.
+    need("make", ["make"; MANAGERS.len()]),
+];
 
 /// What the tests need besides: independent tools to compare with, and real servers.
 pub const TEST: &[Need] = &[

@@ -501,3 +501,15 @@ impl Batch {
         }
     }
 }
+
+/// Sizes of what the driver reads, for the test that compares them with [`CDEF`]'s.
+#[cfg(test)]
+pub(super) fn sizes() -> [usize; 5] {
+    [
+        size_of::<PacketRecord>(),
+        size_of::<ExchangeRecord>(),
+        size_of::<ConnectionRecord>(),
+        size_of::<Run>(),
+        size_of::<View>(),
+    ]
+}

@@ -119,7 +119,7 @@ impl Loading {
             printer: Arc::clone(&printer),
             todo,
             back,
-            _alive: alive,
+            alive: Some(alive),
         };
         let path = settings.path.display().to_string();
         thread::Builder::new()
@@ -260,11 +260,12 @@ struct Seat {
     printer: Arc<Printer>,
     todo: Receiver<Job>,
     back: Sender<Box<Batch>>,
-    _alive: Sender<()>,
+    /// Dropped when the script has said all: who waits need not wait until its memory is given back.
+    alive: Option<Sender<()>>,
 }
 
 impl Seat {
-    fn run(self, ready: &Sender<Result<Loaded, String>>) {
+    fn run(mut self, ready: &Sender<Result<Loaded, String>>) {
         let (pulse, printer) = (Arc::clone(&self.pulse), Arc::clone(&self.printer));
         let mut vm = match Vm::load(self.settings.clone(), pulse, printer) {
             Ok(vm) => vm,
@@ -289,6 +290,7 @@ impl Seat {
             (self.settings.tell)(&format!("{path}: {} errors in all", vm.errors()));
         }
         self.printer.close();
+        self.alive = None;
     }
 
     /// Does jobs until the last one, or until the script is over.

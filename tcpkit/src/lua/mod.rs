@@ -14,11 +14,15 @@
 mod api;
 pub mod batch;
 pub mod dissector;
+pub mod heap;
 pub mod host;
 pub mod json;
 pub mod print;
 pub mod sink;
 pub mod taught;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests;
 pub mod vm;
 pub mod watch;
 

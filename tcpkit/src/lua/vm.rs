@@ -11,12 +11,19 @@ use mlua::{ChunkMode, Error, Function, LightUserData, Lua, LuaOptions, StdLib, T
 
 use super::api;
 use super::batch::{Batch, CDEF};
+use super::heap::Heap;
 use super::host::{Policy, Settings};
 use super::print::Printer;
 use super::taught::{Lessons, Plan};
 use super::watch::{self, Pulse, Watch};
 use crate::limits::{LUA_CALL_LOOKS, LUA_LONG_LOOKS, LUA_MEMORY_LIVE, LUA_MEMORY_OFFLINE};
 use crate::source::Timestamp;
+
+/// Live, memory may grow to so many per cent of what was in use before garbage is collected again.
+const PAUSE_LIVE: i32 = 200;
+
+/// The same over a file, where collecting costs more than memory as long as there is some.
+const PAUSE_OFFLINE: i32 = 1000;
 
 /// Functions that a script may define, to be called.
 pub const HOOKS: [&str; 6] = [
@@ -58,7 +65,7 @@ pub enum Over {
 pub struct Vm {
     // Dropped first: it holds the state's address.
     watch: Watch,
-    lua: Lua,
+    machine: Machine,
     drive: Function,
     finish: Function,
     batch: Rc<RefCell<Box<Batch>>>,
@@ -68,6 +75,13 @@ pub struct Vm {
     memory: usize,
     hooks: Hooks,
     errors: u64,
+    careful: bool,
+}
+
+/// A state and its memory, dropped in this order.
+struct Machine {
+    lua: Lua,
+    heap: Box<Heap>,
 }
 
 impl Vm {
@@ -104,13 +118,21 @@ impl Vm {
         let lua = unsafe {
             Lua::unsafe_new_with(StdLib::ALL, LuaOptions::new().catch_rust_panics(false))
         };
-        lua.set_memory_limit(memory)?;
         let state = raw_state(&lua)?;
+        // SAFETY: the state is live; a machine's heap is dropped behind its state.
+        let heap = unsafe { Heap::install(state, memory) };
+        let machine = Machine { lua, heap };
+        let lua = &machine.lua;
+        let pause = match settings.policy {
+            Policy::Wait => PAUSE_OFFLINE,
+            Policy::Drop => PAUSE_LIVE,
+        };
+        lua.gc_inc(pause, 200, 0);
         // SAFETY: `lua` is dropped after the watch, and both on this thread.
         let watch = unsafe { Watch::start(state, Arc::clone(&pulse)) }.map_err(Error::external)?;
         let batch = Rc::new(RefCell::new(Box::<Batch>::default()));
         let ordered = settings.policy == Policy::Wait;
-        let sink = printing(&lua, printer, &batch)?;
+        let sink = printing(lua, printer, &batch)?;
         let control = LightUserData((&raw const pulse.control).cast_mut().cast());
         let bit: Table = lua.load("return require 'bit'").eval()?;
         let ffi: Table = lua.load("return require 'ffi'").eval()?;
@@ -119,8 +141,8 @@ impl Vm {
         let (drive, finish, write): (Function, Function, Function) =
             driver.call((ffi, &bit, CDEF, control, &env, sink, ordered))?;
         let lessons = Rc::new(RefCell::new(Lessons::default()));
-        env.set("tcpkit", api::table(&lua, &write, &lessons, &settings)?)?;
-        let exit = exit(&lua, state, &pulse)?;
+        env.set("tcpkit", api::table(lua, &write, &lessons, &settings)?)?;
+        let exit = exit(lua, state, &pulse)?;
         let folder = settings.path.parent().unwrap_or(Path::new(""));
         let folder = match folder.as_os_str().is_empty() {
             true => ".".to_owned(),
@@ -130,7 +152,7 @@ impl Vm {
         sandbox.call::<()>((&env, bit, write, exit, folder, settings.allow_all))?;
         Ok(Self {
             watch,
-            lua,
+            machine,
             drive,
             finish,
             batch,
@@ -140,12 +162,13 @@ impl Vm {
             memory,
             hooks: Hooks::default(),
             errors: 0,
+            careful: false,
         })
     }
 
     /// Runs the script's main part.
     fn main(&mut self, source: &[u8], path: &str) -> Result<(), String> {
-        let chunk = self.lua.load(source).set_name(format!("@{path}"));
+        let chunk = self.machine.lua.load(source).set_name(format!("@{path}"));
         let chunk = chunk.set_mode(ChunkMode::Text);
         let main = chunk.into_function().map_err(|error| told(path, &error))?;
         match self.watch.during(LUA_LONG_LOOKS, || main.call::<()>(())) {
@@ -162,7 +185,7 @@ impl Vm {
     fn find_hooks(&self, path: &str) -> Result<Hooks, String> {
         let mut hooks = Hooks::default();
         for (name, defined) in HOOKS.iter().zip(&mut hooks.defined) {
-            match self.lua.globals().raw_get::<Value>(*name) {
+            match self.machine.lua.globals().raw_get::<Value>(*name) {
                 Ok(Value::Function(_)) => *defined = true,
                 Ok(Value::Nil) | Err(_) => {}
                 Ok(other) => {
@@ -226,7 +249,7 @@ impl Vm {
 
     /// The script is over: what it has printed until then is printed.
     fn last_words(&self) {
-        let _ = self.lua.set_memory_limit(0);
+        self.machine.heap.lift();
         let _ = self
             .watch
             .during(LUA_CALL_LOOKS, || self.finish.call::<()>(()));
@@ -248,7 +271,11 @@ impl Vm {
             batch.reached = Timestamp(u64::MAX);
         }
         self.pulse.control.rewind();
-        let hook = self.lua.globals().raw_get::<Option<Function>>("on_exit");
+        let hook = self
+            .machine
+            .lua
+            .globals()
+            .raw_get::<Option<Function>>("on_exit");
         if let Ok(Some(hook)) = hook {
             let result = self.watch.during(LUA_LONG_LOOKS, || hook.call::<()>(()));
             if let Err(error) = result {
@@ -271,7 +298,7 @@ impl Vm {
         work: impl FnOnce(&Lua, &mut Lessons) -> mlua::Result<T>,
     ) -> Result<Option<T>, Over> {
         let lessons = Rc::clone(&self.lessons);
-        let work = || work(&self.lua, &mut lessons.borrow_mut());
+        let work = || work(&self.machine.lua, &mut lessons.borrow_mut());
         let result = self.watch.during(LUA_CALL_LOOKS, work);
         self.ended()?;
         match result {
@@ -301,7 +328,7 @@ impl Vm {
         if self.watch.was_stopped() {
             return Err(Over::Time);
         }
-        if is_memory(error) {
+        if self.machine.heap.was_refused() || is_memory(error) {
             return Err(Over::Memory);
         }
         self.errors += 1;
@@ -324,11 +351,14 @@ impl Vm {
         self.errors
     }
 
-    /// LuaJIT lets garbage grow to as much as is in use, and does not collect before it fails: near the
-    /// limit it has to collect earlier.
-    fn tune(&self) {
-        if self.lua.used_memory() > self.memory / 3 {
-            self.lua.gc_inc(110, 400, 0);
+    /// LuaJIT does not collect before it fails: towards the limit it has to collect earlier.
+    fn tune(&mut self) {
+        if !self.careful && self.machine.heap.used() > self.memory / 8 * 5 {
+            self.careful = true;
+            self.machine.lua.gc_inc(110, 400, 0);
+            let collect = || self.machine.lua.gc_collect();
+            // It fails only where a finalizer does, which scripts cannot have.
+            let _ = self.watch.during(LUA_LONG_LOOKS, collect);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Scripts, run by the built program over recordings: what they are told, what they may, what they cannot do.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,6 +3,7 @@
 //! The recordings are made here, from redis-server and redis-benchmark on loopback, and kept under
 //! `target/bench`. What comes out is printed and kept in `benches/results`, with date and machine.
 
+mod lua;
 mod machine;
 mod recordings;
 mod speed;
@@ -28,6 +29,7 @@ pub struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Speed,
+    Lua,
     Memory,
 }
 
@@ -48,6 +50,9 @@ pub fn main(options: &Options) -> Result<()> {
     let mut report = Report::new()?;
     if wanted(Part::Speed) {
         speed::measure(&mut report, options.quick)?;
+    }
+    if wanted(Part::Lua) {
+        lua::measure(&mut report, options.quick)?;
     }
     if wanted(Part::Memory) {
         memory(&mut report)?;
