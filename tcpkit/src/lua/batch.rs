@@ -1,6 +1,6 @@
 //! What happened, as C structures in one piece of memory: how events reach a script's thread.
 //!
-//! Reads [`Event`]s on the capture's thread, makes batches of records and the bytes that they point
+//! Reads events on the capture's thread, makes batches of records and the bytes that they point
 //! into. The Lua side sees them through LuaJIT's FFI by the same declarations ([`CDEF`]), so that a
 //! packet costs one table and no call between the languages.
 

@@ -1,9 +1,9 @@
 //! The memory of one script: its limit, and a fast way to the many small objects that a packet makes.
 //!
 //! Serves LuaJIT's requests for memory. Small ones come from one stretch of addresses, reserved as
-//! large as the limit and asked of the system in huge pages; freed ones are kept by size and used again.
-//! Large ones go to the allocator that the VM began with. A script that keeps every packet spends
-//! most of its time here: the system's allocator and its page faults took three times as long.
+//! large as the limit; freed ones are kept by size and used again. Large ones go to the allocator
+//! that the VM began with. A script that keeps every packet spends much of its time here. Huge pages
+//! were tried: where memory is short they take longer to get than they save.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -16,14 +16,11 @@ const SMALL: usize = 512;
 /// Small sizes are rounded up to this.
 const STEP: usize = 16;
 const CLASSES: usize = SMALL / STEP + 1;
-/// A huge page of x86-64 and of most ARM systems.
-const HUGE: usize = 2 << 20;
 
 /// The memory of one VM.
 pub struct Heap {
     /// Where small objects are, `reserved` bytes; null where no addresses could be had.
     base: *mut u8,
-    mapping: (*mut c_void, usize),
     reserved: usize,
     /// Bytes of it that were handed out at least once.
     begun: Cell<usize>,
@@ -46,10 +43,9 @@ impl Heap {
         let mut data = ptr::null_mut();
         // SAFETY: the state is live.
         let system = unsafe { ffi::lua_getallocf(state, &raw mut data) };
-        let (mapping, base) = reserve(limit);
+        let base = reserve(limit);
         let heap = Box::new(Self {
             base,
-            mapping,
             reserved: if base.is_null() { 0 } else { limit },
             begun: Cell::new(0),
             free: [const { Cell::new(ptr::null_mut()) }; CLASSES],
@@ -169,32 +165,23 @@ impl Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        if !self.mapping.0.is_null() {
+        if !self.base.is_null() {
             // SAFETY: the mapping is this heap's own, and the VM that used it is closed.
-            unsafe { libc::munmap(self.mapping.0, self.mapping.1) };
+            unsafe { libc::munmap(self.base.cast(), self.reserved) };
         }
     }
 }
 
-/// Addresses for `size` bytes, aligned to huge pages; memory comes with the first use.
-fn reserve(size: usize) -> ((*mut c_void, usize), *mut u8) {
-    let length = size + HUGE;
+/// Addresses for `size` bytes; memory comes with the first use. Null where there are none.
+fn reserve(size: usize) -> *mut u8 {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a new mapping, at no address in particular.
-    let mapping = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
+    let mapping = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
     if mapping == libc::MAP_FAILED {
-        return ((ptr::null_mut(), 0), ptr::null_mut());
+        return ptr::null_mut();
     }
-    let ahead = mapping.cast::<u8>().align_offset(HUGE).min(HUGE);
-    // SAFETY: within the mapping, which is longer by a huge page.
-    let base = unsafe { mapping.cast::<u8>().add(ahead) };
-    #[cfg(target_os = "linux")]
-    // SAFETY: advice on the mapping; where it is not taken, pages are small.
-    unsafe {
-        libc::madvise(base.cast(), size, libc::MADV_HUGEPAGE)
-    };
-    ((mapping, length), base)
+    mapping.cast()
 }
 
 /// LuaJIT's allocator function.
