@@ -8,6 +8,7 @@
 //! * [`protocol`]: cuts a direction's bytes into [`protocol::Message`]s.
 //! * [`exchange`]: pairs every request with its own response.
 //! * [`sink`]: prints, saves and counts what comes out as [`event::Event`]s.
+//! * `lua`: runs scripts: their hooks are a sink, the protocols that they teach are protocols.
 //! * [`pipeline`]: the only place that knows all of the above.
 //!
 //! A room names only the rooms above it in this list.
@@ -17,6 +18,8 @@ pub mod event;
 pub mod exchange;
 pub mod flow;
 pub mod limits;
+#[cfg(feature = "lua")]
+pub mod lua;
 pub mod pipeline;
 pub mod protocol;
 pub mod sink;

@@ -198,3 +198,61 @@ pub const RING_IDLE: Duration = Duration::from_millis(10);
 
 /// Bytes of a ring after which its room is given back: seldom, since the kernel writes to the same cache line.
 pub const RING_PUBLISH: usize = 64 << 10;
+
+/// Items that are handed to a script together: what handing over costs is then not seen.
+pub const LUA_BATCH: usize = 512;
+
+/// Bytes of payload and text that are handed to a script together.
+pub const LUA_BATCH_BYTES: usize = 1 << 20;
+
+/// Batches that wait for a script. Live, what comes then is dropped and counted; with
+/// [`LUA_BATCH_BYTES`] each they hold some 8 MiB.
+pub const LUA_QUEUE: usize = 8;
+
+/// Memory of one script over a live capture: it stands beside a service.
+pub const LUA_MEMORY_LIVE: usize = 256 << 20;
+
+/// Memory of one script over a file: enough to keep three million packets.
+pub const LUA_MEMORY_OFFLINE: usize = 2 << 30;
+
+/// How often a script's progress is looked at. Times of scripts are counted in looks, not by the
+/// clock, so that a process that was stopped meanwhile does no script wrong.
+pub const LUA_LOOK: Duration = Duration::from_millis(50);
+
+/// A call of a hook or a parser that is not done after so many looks, one second, is over its time.
+pub const LUA_CALL_LOOKS: u32 = 20;
+
+/// The same for loading a script and for its last call, which may sort and print: ten seconds.
+pub const LUA_LONG_LOOKS: u32 = 200;
+
+/// A script that was told to stop and has not after so many looks more, half a second, is in C and cannot be
+/// stopped: its thread is abandoned.
+pub const LUA_GRACE_LOOKS: u32 = 10;
+
+/// Bytes that a script printed and that wait for the report's lines of the same time.
+pub const LUA_PRINTED_BYTES: usize = 64 << 20;
+
+/// Scripts of one run: each has a thread.
+pub const LUA_SCRIPTS: usize = 64;
+
+/// Protocols that one script teaches; each is remembered for the process's life.
+pub const LUA_PROTOCOLS: usize = 16;
+
+/// Commands, and words for statuses, of a taught protocol.
+pub const LUA_LABELS: usize = 256;
+
+/// Live, a taught protocol's parser is waited for so long; then its bytes count as lost. Kernel buffers
+/// hold what comes meanwhile.
+pub const LUA_PARSE_TIME: Duration = Duration::from_millis(20);
+
+/// Values in one line of `tcpkit.emit`.
+pub const LUA_EMITTED: usize = 10_000;
+
+/// Series of counters and histograms that scripts keep; a histogram is some 20 kB.
+pub const METRICS: usize = 1000;
+
+/// Labels of one series.
+pub const METRIC_LABELS: usize = 8;
+
+/// Characters of a name, a label or its value.
+pub const METRIC_NAME: usize = 128;

@@ -4,14 +4,31 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tcpkit::cli::{self, Command, Options};
-use tcpkit::pipeline::{self, Caller, Forked, Signals};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use tcpkit::cli::{self, AskedScripts, Command, Options};
+use tcpkit::pipeline::{self, Caller, Forked, Scripts, Signals};
 
 /// Exit status for what the user asked and cannot have.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    let asked = cli::scripts(std::env::args_os());
+    if !asked.background {
+        return go(asked, None);
+    }
+    match Caller::leave() {
+        Ok(Forked::Caller(status)) => status,
+        Ok(Forked::Run(caller)) => go(asked, Some(caller)),
+        Err(error) => fail(&format!("--daemonize: {error}"), ExitCode::FAILURE),
+    }
+}
+
+/// Does what the command line says; in the background, a caller waits to hear how it began.
+fn go(asked: AskedScripts, caller: Option<Caller>) -> ExitCode {
+    let scripts = match Scripts::load(asked.paths, asked.live, asked.allow_all) {
+        Ok(scripts) => scripts,
+        Err(error) => return fail(&format!("{error:#}"), ExitCode::from(USAGE)),
+    };
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(error) => error.exit(),
@@ -20,35 +37,21 @@ fn main() -> ExitCode {
         return fail(&lacking, ExitCode::from(USAGE));
     }
     let done = match command {
-        Command::Run(options) if options.daemonize => return in_background(&options),
-        Command::Run(options) => run(&options, None),
+        Command::Run(options) => run(&options, &scripts, caller),
         Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
         Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
         Command::Doctor { interface, clean } => doctor(interface.as_deref(), clean),
         Command::Top { .. } => Ok(()),
     };
-    ended(done)
-}
-
-fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), ExitCode::FAILURE),
     }
 }
 
-fn run(options: &Options, caller: Option<Caller>) -> anyhow::Result<()> {
+fn run(options: &Options, scripts: &Scripts, caller: Option<Caller>) -> anyhow::Result<()> {
     let started = || Ok(caller.map_or(Ok(()), Caller::release)?);
-    pipeline::run(options, &signals()?, started)
-}
-
-/// The caller ends as the run began.
-fn in_background(options: &Options) -> ExitCode {
-    match Caller::leave() {
-        Ok(Forked::Caller(status)) => status,
-        Ok(Forked::Run(caller)) => ended(run(options, Some(caller))),
-        Err(error) => fail(&format!("--daemonize: {error}"), ExitCode::FAILURE),
-    }
+    pipeline::run(options, &signals()?, scripts, started)
 }
 
 /// What the host can do; with `clean`, removes what earlier runs left behind.
@@ -90,5 +93,6 @@ fn signals() -> io::Result<Signals> {
         signal_hook::flag::register(signal, stop)?;
     }
     signal_hook::flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
+    signal_hook::flag::register(SIGUSR2, Arc::clone(&signals.reload))?;
     Ok(signals)
 }

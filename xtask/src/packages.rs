@@ -76,18 +76,22 @@ const MANAGERS: [Manager; 6] = [
 ];
 
 /// What building needs, besides Rust and a C compiler.
-pub const BUILD: &[Need] = &[Need {
-    what: "libpcap with its headers",
-    probe: Probe::Library("pcap"),
-    packages: [
-        "libpcap-dev",
-        "libpcap-devel",
-        "libpcap-dev",
-        "libpcap",
-        "libpcap-devel",
-        "libpcap",
-    ],
-}];
+pub const BUILD: &[Need] = &[
+    Need {
+        what: "libpcap with its headers",
+        probe: Probe::Library("pcap"),
+        packages: [
+            "libpcap-dev",
+            "libpcap-devel",
+            "libpcap-dev",
+            "libpcap",
+            "libpcap-devel",
+            "libpcap",
+        ],
+    },
+    // LuaJIT is built by it.
+    need("make", ["make"; MANAGERS.len()]),
+];
 
 /// What the tests need besides: independent tools to compare with, and real servers.
 pub const TEST: &[Need] = &[
@@ -123,6 +127,8 @@ pub const TEST: &[Need] = &[
         ["redis-tools", "redis", "redis", "redis", "redis", "redis"],
     ),
     need("memcached", ["memcached"; MANAGERS.len()]),
+    need("beanstalkd", ["beanstalkd"; MANAGERS.len()]),
+    need("mosquitto", ["mosquitto"; MANAGERS.len()]),
     need(
         "nginx",
         ["nginx-light", "nginx", "nginx", "nginx", "nginx", "nginx"],

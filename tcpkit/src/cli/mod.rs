@@ -13,6 +13,7 @@ mod values;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -77,6 +78,37 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, clap::Erro
         _ => {}
     }
     Ok(command)
+}
+
+/// The scripts that the arguments name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskedScripts {
+    /// Their files.
+    pub paths: Vec<PathBuf>,
+    /// Everything is allowed to them.
+    pub allow_all: bool,
+    /// They are for a live capture.
+    pub live: bool,
+    /// The run goes into the background; before that no thread may be started.
+    pub background: bool,
+}
+
+/// The scripts that the arguments name. They are looked for
+/// first, since they may teach the protocols that other arguments name; what is wrong with the arguments
+/// is told by [`parse`].
+pub fn scripts(args: impl Iterator<Item = OsString>) -> AskedScripts {
+    let any = |arg: clap::Arg| arg.value_parser(clap::value_parser!(OsString));
+    let command = Line::command().mut_arg("mode", any).mut_arg("ports", any);
+    let Ok(matches) = command.try_get_matches_from(args) else {
+        return AskedScripts::default();
+    };
+    let scripts = matches.get_many::<PathBuf>("scripts").into_iter().flatten();
+    AskedScripts {
+        paths: scripts.cloned().collect(),
+        allow_all: matches.get_flag("lua_unsafe"),
+        live: !matches.contains_id("read"),
+        background: matches.get_flag("daemonize"),
+    }
 }
 
 /// The completion script for `shell`.

@@ -212,7 +212,11 @@ impl Options {
             .iter()
             .any(|address| *address != StatsAddress::Off);
         let asked = [
-            (!self.scripts.is_empty(), "running Lua scripts", "-S"),
+            (
+                !self.scripts.is_empty() && cfg!(not(feature = "lua")),
+                "running Lua scripts",
+                "-S",
+            ),
             (listens, "the statistics listener", "-P"),
             (self.keys.is_some(), "key statistics", "--keys"),
             (

@@ -436,7 +436,6 @@ fn completions_and_man_page_know_every_option() {
 #[test]
 fn what_this_build_lacks_is_said() {
     for (args, expected) in [
-        ("-r x -S a.lua", "-S"),
         ("-r x -P 1234", "-P"),
         ("-r x --keys", "--keys"),
         ("-r x --otlp http://collector", "--otlp"),
@@ -450,9 +449,23 @@ fn what_this_build_lacks_is_said() {
         "-r x",
         "-i eth0 -d",
         "",
+        #[cfg(feature = "lua")]
+        "-r x -S a.lua --lua-unsafe",
         "-r x -P off -q -t 1 --interval 5 -c 9 --duration 1",
         "man",
     ] {
         assert_eq!(line(args).unwrap().lacking(), None, "{args}");
     }
+}
+
+/// They may teach protocols that other arguments name, so they are found before those are understood.
+#[test]
+fn scripts_are_found_whatever_else_is_said() {
+    let words = "tcpkit -r x -m taught -S a.lua -p 1=taught --script b.lua --lua-unsafe";
+    let asked = scripts(words.split(' ').map(OsString::from));
+    let paths = ["a.lua", "b.lua"].map(PathBuf::from);
+    assert_eq!(asked.paths, paths);
+    assert!(asked.allow_all && !asked.live);
+    let wrong = scripts("tcpkit --no-such -S a.lua".split(' ').map(OsString::from));
+    assert_eq!(wrong, AskedScripts::default());
 }

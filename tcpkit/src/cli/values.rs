@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 
-use crate::protocol::{PROTOCOLS, Protocol, by_name};
+use crate::protocol::{self, Protocol, by_name};
 
 /// What a port's bytes are taken for.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl Mode {
     pub fn names() -> impl Iterator<Item = &'static str> {
         ["auto", "raw"]
             .into_iter()
-            .chain(PROTOCOLS.iter().map(|protocol| protocol.name()))
+            .chain(protocol::all().map(Protocol::name))
     }
 
     /// The parser behind `-m`; it lists the names in help, errors and completions.

@@ -22,6 +22,17 @@ pub enum Confidence {
     Ambiguous,
 }
 
+impl Confidence {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Resynced => "resynced",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
 /// A message's size and the times of its ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -99,6 +110,17 @@ pub enum Silence {
     Timeout,
     /// The capture ended.
     End,
+}
+
+impl Silence {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::End => "end",
+        }
+    }
 }
 
 /// A request whose response never came.

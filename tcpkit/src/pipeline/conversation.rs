@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use super::talk::{Lent, Talk};
 use crate::exchange::Silence;
+use crate::flow::connection::Tracker;
 use crate::flow::stream::{self, Chunk, Gap, Piece, Seen};
 use crate::flow::{Direction, Side};
 use crate::limits;
 use crate::source::Timestamp;
 use crate::wire::{Packet, Transport, flag};
 
+/// Flags of segments that begin or end a connection.
+const CONTROL: u8 = flag::SYN | flag::FIN | flag::RST;
+
 /// One conversation.
 pub struct Conversation {
     link: Link,
     dialogue: Dialogue,
+    /// How the connection begins and ends.
+    connection: Tracker,
     /// It is in the list of conversations that hold segments back.
     pub listed: bool,
 }
@@ -69,6 +75,7 @@ impl Conversation {
         Self {
             link,
             dialogue,
+            connection: Tracker::default(),
             listed: false,
         }
     }
@@ -108,6 +115,9 @@ impl Conversation {
         now: Timestamp,
         lent: &mut Lent<'_>,
     ) {
+        if packet.flags & CONTROL != 0 || self.connection.is_opening() {
+            self.control(from, packet, lent);
+        }
         let way = self.dialogue.way(from);
         let Link::Tcp(stream) = &mut self.link else {
             return;
@@ -125,6 +135,21 @@ impl Conversation {
         }
         if let Some(gap) = Gap::after(way, packet, place) {
             self.dialogue.gap(&gap, lent);
+        }
+    }
+
+    /// Follows how the connection begins and ends.
+    #[cold]
+    #[inline(never)]
+    fn control(&mut self, from: Side, packet: &Packet<'_>, lent: &mut Lent<'_>) {
+        let way = self.dialogue.way(from);
+        if matches!(&self.link, Link::Tcp(stream) if stream.is_replaced_by(way, packet)) {
+            self.connection = Tracker::default();
+        }
+        if let Some(change) = self.connection.note(from, packet) {
+            let endpoints = lent.parties.endpoints();
+            let told = self.connection.tell(change, endpoints, packet);
+            lent.outlet.connection(&told);
         }
     }
 

@@ -105,7 +105,7 @@ fn interest(options: &Options) -> Interest {
         servers: options.servers.clone(),
         tcp,
         udp,
-        empty_segments: options.write.is_some(),
+        empty_segments: options.write.is_some() || !options.scripts.is_empty(),
         snaplen: options.snaplen,
         buffer: options.buffer_size.map(|kib| u64::from(kib) << 10),
         filter: options.filter.join(" "),
@@ -225,7 +225,7 @@ impl Run<'_> {
             saves_dropped: self.outputs.saves_dropped(),
             ..live
         });
-        let left = finished.and_then(|()| self.outputs.end(self.setup, &summary));
+        let left = finished.and_then(|()| self.outputs.end(self.setup, summary));
         if let Ok(left @ 1..) = left {
             notices.push(format!(
                 "the report is not read: its last {left} lines are lost"

@@ -11,6 +11,11 @@ mod outputs;
 mod privileges;
 mod report;
 mod run;
+#[cfg(feature = "lua")]
+mod scripts;
+#[cfg(not(feature = "lua"))]
+#[path = "no_scripts.rs"]
+mod scripts;
 pub mod select;
 mod setup;
 pub mod talk;
@@ -18,3 +23,4 @@ pub mod worker;
 
 pub use daemon::{Caller, Forked};
 pub use run::{Signals, run};
+pub use scripts::Scripts;

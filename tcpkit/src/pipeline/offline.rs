@@ -164,8 +164,10 @@ impl Run<'_> {
 
     /// The sinks that the options ask for, besides statistics.
     fn sinks(&self, source: &FileSource) -> anyhow::Result<Vec<Box<dyn Sink + Send>>> {
-        let printer = self.setup.printer(self.report.clone(), &Drift::default());
-        let mut sinks: Vec<_> = printer.into_iter().collect();
+        let scripts = self.setup.scripts;
+        let (mut sinks, inboxes) = scripts.sinks(&self.report, &self.report, self.setup.prints());
+        let report = self.report.clone();
+        sinks.extend(self.setup.printer(report, &Drift::default(), inboxes));
         if let Some(path) = &self.setup.options.write {
             sinks.push(Box::new(self.writer(path, source)?));
         }
@@ -196,9 +198,11 @@ impl Run<'_> {
     }
 
     fn summarise(&self, stats: &Stats) -> io::Result<()> {
-        let out = self
-            .setup
-            .summary(&Summary::new(stats, self.setup.asked.len()))?;
+        if !self.setup.reports_itself() {
+            return Ok(());
+        }
+        let summary = Summary::new(stats, self.setup.asked.len());
+        let out = self.setup.summary(summary)?;
         let mut report = self.report.clone();
         report.write_all(&out)?;
         report.flush()

@@ -34,10 +34,9 @@ impl Outputs {
         let drift = Drift::default();
         let lines = Lines::start("report", REPORT_QUEUE, report.clone())?;
         let notices = Lines::start("notices", NOTICE_QUEUE, io::stderr())?;
-        let mut sinks = Sinks::new();
-        if setup.reports() {
-            sinks.extend(setup.printer(lines.clone(), &drift));
-        }
+        // Live, nothing waits for a script: what it prints comes when it comes.
+        let (mut sinks, inboxes) = setup.scripts.sinks(report, &lines, false);
+        sinks.extend(setup.printer(lines.clone(), &drift, inboxes));
         let saves = match writer {
             Some(writer) => {
                 let interfaces = writer.interfaces();
@@ -85,8 +84,8 @@ impl Outputs {
 
     /// Prints the summary and waits for the report's reader, as long as there is one. Returns how many lines nobody
     /// took.
-    pub(super) fn end(&self, setup: &Setup<'_>, summary: &Summary) -> io::Result<u64> {
-        if setup.reports() {
+    pub(super) fn end(&self, setup: &Setup<'_>, summary: Summary) -> io::Result<u64> {
+        if setup.reports_itself() {
             self.lines.insist(&setup.summary(summary)?)?;
         }
         self.lines.finish()

@@ -42,6 +42,11 @@ impl Report {
         Ok(Self { file, aside })
     }
 
+    /// Whether it is standard output.
+    pub fn is_stdout(&self) -> bool {
+        self.file.is_none() && !self.aside
+    }
+
     /// The file was moved away: the next write makes a new one of its name.
     pub fn reopen(&self) {
         if let Some(kept) = &self.file {

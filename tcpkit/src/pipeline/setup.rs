@@ -9,12 +9,14 @@ use jiff::tz::TimeZone;
 
 use super::report::Report;
 use super::run::Signals;
+use super::scripts::Scripts;
 use super::select::{Kind, Selector};
 use super::worker::{Settings, Worker};
 use crate::cli::{Format, Mode, Options};
 use crate::event::Event;
 use crate::protocol::PROTOCOLS;
 use crate::sink::Sink;
+use crate::sink::inbox::Inboxes;
 use crate::sink::interval::Interval;
 use crate::sink::json::JsonSink;
 use crate::sink::select::Select;
@@ -28,16 +30,18 @@ use crate::wire::Transport;
 pub(super) struct Setup<'a> {
     pub(super) options: &'a Options,
     pub(super) signals: &'a Signals,
+    pub(super) scripts: &'a Scripts,
     pub(super) selector: Arc<Selector>,
     /// The ports that were asked for, in their order, ranges ascending, each once.
     pub(super) asked: Vec<u16>,
 }
 
 impl<'a> Setup<'a> {
-    pub(super) fn new(options: &'a Options, signals: &'a Signals) -> Self {
+    pub(super) fn new(options: &'a Options, signals: &'a Signals, scripts: &'a Scripts) -> Self {
         Self {
             options,
             signals,
+            scripts,
             selector: Arc::new(selector(options)),
             asked: asked(options),
         }
@@ -83,6 +87,18 @@ impl<'a> Setup<'a> {
         !self.options.daemonize || self.options.output.is_some()
     }
 
+    /// Whether the report holds anything but what scripts print.
+    pub(super) fn reports_itself(&self) -> bool {
+        self.reports() && (self.scripts.is_empty() || self.options.mode.is_some())
+    }
+
+    /// Whether it holds lines: of exchanges, packets or intervals.
+    pub(super) fn prints(&self) -> bool {
+        // With a script, raw mode's packets are the script's.
+        let lines = !self.options.quiet && (!self.is_raw() || self.scripts.is_empty());
+        self.reports_itself() && (lines || self.options.interval.is_some())
+    }
+
     fn select(&self) -> Select {
         let options = self.options;
         Select {
@@ -100,8 +116,13 @@ impl<'a> Setup<'a> {
         raw(self.options.mode) || ports.iter().any(|ports| raw(ports.protocol))
     }
 
-    /// The sink that prints, if the options ask for lines.
-    pub(super) fn printer<W>(&self, out: W, drift: &Drift) -> Option<Box<dyn Sink + Send>>
+    /// The sink that prints, if the options ask for lines; among them what comes to the inboxes.
+    pub(super) fn printer<W>(
+        &self,
+        out: W,
+        drift: &Drift,
+        inboxes: Inboxes,
+    ) -> Option<Box<dyn Sink + Send>>
     where
         W: Write + Send + 'static,
     {
@@ -109,7 +130,7 @@ impl<'a> Setup<'a> {
         let interval = options
             .interval
             .map(|every| Interval::new(every, self.rules(), self.asked.clone()));
-        if options.quiet && interval.is_none() {
+        if !self.prints() {
             return None;
         }
         let drift = drift.clone();
@@ -117,12 +138,15 @@ impl<'a> Setup<'a> {
             Format::Json => {
                 let sink = JsonSink::new(out, self.select());
                 let sink = sink.with_interval(interval).with_drift(drift);
+                let sink = sink.with_inboxes(inboxes);
                 Box::new(if options.quiet { sink.quiet() } else { sink })
             }
             Format::Text => {
                 let sink = TextSink::new(out, self.select(), TimeZone::system());
                 let sink = sink.with_interval(interval).with_drift(drift);
-                match (options.quiet, self.is_raw()) {
+                let sink = sink.with_inboxes(inboxes);
+                let packets = self.is_raw() && self.scripts.is_empty();
+                match (options.quiet, packets) {
                     (true, _) => Box::new(sink.quiet()),
                     (false, true) => Box::new(sink.with_packets()),
                     (false, false) => Box::new(sink),
@@ -131,8 +155,9 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// The summary as it is printed.
-    pub(super) fn summary(&self, summary: &Summary) -> io::Result<Vec<u8>> {
+    /// The summary as it is printed, with what scripts have counted.
+    pub(super) fn summary(&self, summary: Summary) -> io::Result<Vec<u8>> {
+        let summary = summary.with_scripts(&self.scripts.metrics);
         let mut out = Vec::new();
         match self.options.format {
             Format::Json => summary.write_json(&mut out)?,
@@ -146,6 +171,9 @@ impl<'a> Setup<'a> {
         if self.signals.reopen.swap(false, Ordering::Relaxed) {
             worker.outlet().tell(&Event::Reopen);
             report.reopen();
+        }
+        if self.signals.reload.swap(false, Ordering::Relaxed) {
+            worker.outlet().tell(&Event::Reload);
         }
         self.signals.stop.load(Ordering::Relaxed) || worker.outlet().has_failed()
     }

@@ -24,6 +24,7 @@ pub mod redis;
 mod testing;
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::flow::Direction;
 use crate::source::Timestamp;
@@ -104,6 +105,14 @@ pub trait Protocol: Send + Sync + fmt::Debug {
 
     /// The name of a response status code for reports, such as `MOVED`, `NXDOMAIN`, `404`.
     fn status(&self, code: u16) -> StatusName;
+}
+
+impl dyn Protocol + '_ {
+    /// The label of a command: `other` where the protocol's list has no such command.
+    pub fn label(&self, command: u16) -> &'static str {
+        let labels = self.commands();
+        labels.get(usize::from(command)).copied().unwrap_or("other")
+    }
 }
 
 /// A status code's name.
@@ -397,17 +406,28 @@ impl Output {
     }
 }
 
+/// Protocols that scripts teach, once scripts are loaded.
+static TAUGHT: OnceLock<Vec<&'static dyn Protocol>> = OnceLock::new();
+
+/// Adds protocols to the built-in ones, for the rest of the process's life. Only the first call counts.
+pub fn teach(protocols: Vec<&'static dyn Protocol>) {
+    let _ = TAUGHT.set(protocols);
+}
+
+/// Every protocol: the built-in ones, then those that were taught.
+pub fn all() -> impl Iterator<Item = &'static dyn Protocol> {
+    let taught = TAUGHT.get().into_iter().flatten();
+    PROTOCOLS.iter().chain(taught).copied()
+}
+
 /// The protocol of this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Protocol> {
-    PROTOCOLS
-        .iter()
-        .copied()
-        .find(|protocol| protocol.name() == name)
+    all().find(|protocol| protocol.name() == name)
 }
 
 /// The protocol whose well-known port this is.
 pub fn by_port(transport: Transport, port: u16) -> Option<&'static dyn Protocol> {
-    PROTOCOLS.iter().copied().find(|protocol| {
+    all().find(|protocol| {
         protocol.transports().contains(&transport) && protocol.ports().contains(&port)
     })
 }

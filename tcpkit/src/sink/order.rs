@@ -16,6 +16,9 @@ use crate::source::Timestamp;
 /// Below this, bytes that were written are not worth moving the rest for.
 const COMPACT_BYTES: usize = 64 << 10;
 
+/// Where the rank stands in a key's sequence: above more lines than a run can have.
+const RANK_SHIFT: u32 = 56;
+
 /// Holds lines back until no earlier one can come.
 ///
 /// A line waits for [`SORT_TIME`] of capture time. One that comes later than that is put as far
@@ -33,6 +36,8 @@ pub struct Sorter {
     stray_waste: usize,
     sequence: u64,
     now: Timestamp,
+    /// Lines of this time and later are not written yet, whatever `now` is.
+    hold: Option<Timestamp>,
 }
 
 /// Where a line stands in the order: its time in nanoseconds, then its arrival.
@@ -76,9 +81,29 @@ impl Sorter {
         fill: impl FnOnce(&mut Vec<u8>),
     ) -> io::Result<()> {
         self.now = self.now.max(now);
+        self.take(stamp.0.max(self.horizon()), 0, fill);
+        self.release(out)
+    }
+
+    /// Takes lines that somebody else made, behind the report's own of the same time and in the order
+    /// of `rank`. Nothing is written yet.
+    pub fn insert(&mut self, stamp: Timestamp, rank: u64, text: &[u8]) {
+        self.take(stamp.0, rank, |line| line.extend_from_slice(text));
+    }
+
+    /// Lines of other makers may still come from `until` on: what is not before it waits.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn hold(&mut self, until: Timestamp, out: &mut impl Write) -> io::Result<()> {
+        self.hold = Some(until);
+        self.release(out)
+    }
+
+    fn take(&mut self, time: u64, rank: u64, fill: impl FnOnce(&mut Vec<u8>)) {
         let key = Key {
-            time: stamp.0.max(self.horizon()),
-            sequence: self.sequence,
+            time,
+            sequence: rank << RANK_SHIFT | self.sequence,
         };
         self.sequence += 1;
         if self.run.back().is_none_or(|last| last.key <= key) {
@@ -97,7 +122,6 @@ impl Sorter {
                 len: self.stray_bytes.len() - start,
             }));
         }
-        self.release(out)
     }
 
     /// Capture time is `now`: writes the lines that need not wait any longer.
@@ -136,6 +160,7 @@ impl Sorter {
 
     fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
         let horizon = self.horizon();
+        let horizon = self.hold.map_or(horizon, |until| horizon.min(until.0));
         let lines = self.held().saturating_sub(SORT_LINES);
         let bytes = self.held_bytes().saturating_sub(SORT_BYTES);
         let mut left = (lines, bytes);

@@ -34,6 +34,8 @@ impl Report {
     /// When it fails, or says what is no JSON.
     pub fn of(file: &Path, args: &[String]) -> Self {
         let mut command = tcpkit();
+        // Arguments name scripts from the case's folder.
+        command.current_dir(file.parent().unwrap());
         command.arg("-r").arg(file).args(args);
         command.args(["--format", "json", "--include-blocking"]);
         let output = command.output().unwrap();

@@ -4,6 +4,7 @@
 //! `target/bench`. What comes out is printed and kept in `benches/results`, with date and machine.
 
 mod live;
+mod lua;
 mod machine;
 mod recordings;
 mod speed;
@@ -29,6 +30,7 @@ pub struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Speed,
+    Lua,
     Memory,
     /// What watching costs a redis-server; needs root
     Live,
@@ -51,6 +53,9 @@ pub fn main(options: &Options) -> Result<()> {
     let mut report = Report::new()?;
     if wanted(Part::Speed) {
         speed::measure(&mut report, options.quick)?;
+    }
+    if wanted(Part::Lua) {
+        lua::measure(&mut report, options.quick)?;
     }
     if wanted(Part::Memory) {
         memory(&mut report)?;

@@ -131,7 +131,8 @@ fn tcpkit(recording: &Recording, args: &[&str]) -> Command {
     command
 }
 
-fn program() -> PathBuf {
+/// The release build.
+pub fn program() -> PathBuf {
     shell::target().join("release/tcpkit")
 }
 

@@ -15,6 +15,7 @@ mod pcap;
 pub mod redis;
 mod resp;
 pub mod server;
+mod taught;
 mod truth;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ const CASES: &[&[Case]] = &[
     http::CASES,
     dns::CASES,
     loss::CASES,
+    taught::CASES,
 ];
 
 /// Records the chosen cases.

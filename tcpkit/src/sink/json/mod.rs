@@ -13,6 +13,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
+use super::inbox::Inboxes;
 use super::interval::Interval;
 use super::order::Sorter;
 use super::select::Select;
@@ -38,6 +39,7 @@ pub struct JsonSink<W: Write> {
     now: Timestamp,
     quiet: bool,
     interval: Option<Interval>,
+    inboxes: Inboxes,
 }
 
 impl<W: Write> JsonSink<W> {
@@ -51,6 +53,7 @@ impl<W: Write> JsonSink<W> {
             now: Timestamp::default(),
             quiet: false,
             interval: None,
+            inboxes: Inboxes::default(),
         }
     }
 
@@ -74,6 +77,12 @@ impl<W: Write> JsonSink<W> {
     pub fn with_drift(mut self, drift: Drift) -> Self {
         self.scratch.set_drift(drift);
         self
+    }
+
+    /// Prints what comes to `inboxes` among its own lines.
+    #[must_use]
+    pub fn with_inboxes(self, inboxes: Inboxes) -> Self {
+        Self { inboxes, ..self }
     }
 
     /// Prints the ports of an interval that ended at `stamp`.
@@ -135,6 +144,7 @@ impl<W: Write> Sink for JsonSink<W> {
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self.inboxes.merge(&mut self.sorter, &mut self.out)?;
         if let Some((stamp, ports)) = self.interval.as_mut().and_then(|one| one.event(event)) {
             self.ports(stamp, &ports)?;
         }
@@ -149,6 +159,7 @@ impl<W: Write> Sink for JsonSink<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.inboxes.merge(&mut self.sorter, &mut self.out)?;
         self.sorter.finish(&mut self.out)?;
         self.out.flush()
     }

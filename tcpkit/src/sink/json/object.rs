@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 use super::VERSION;
-use crate::exchange::{Confidence, Exchange, Silence, Span, Unanswered};
+use crate::exchange::{Exchange, Span, Unanswered};
 use crate::limits::TEXT_BYTES;
 use crate::protocol::{Protocol, StatusName, escape};
 use crate::sink::stats::summary::PortSummary;
@@ -59,7 +59,7 @@ impl Scratch {
             client: exchange.endpoints.client.into(),
             server: exchange.endpoints.server.into(),
             protocol: exchange.protocol.name(),
-            command: label(exchange.protocol, exchange.command),
+            command: exchange.protocol.label(exchange.command),
             text: Ascii(&self.text),
             host: host.map(|()| Ascii(&self.host)),
             text_len: exchange.text_len,
@@ -80,7 +80,7 @@ impl Scratch {
             cut: exchange.cut,
             hits: exchange.hits,
             misses: exchange.misses,
-            confidence: confidence(exchange.confidence),
+            confidence: exchange.confidence.name(),
             frames: Frames::new(exchange.request, response),
         }
     }
@@ -95,11 +95,11 @@ impl Scratch {
             client: unanswered.endpoints.client.into(),
             server: unanswered.endpoints.server.into(),
             protocol: unanswered.protocol.name(),
-            command: label(unanswered.protocol, unanswered.command),
+            command: unanswered.protocol.label(unanswered.command),
             text: Ascii(&self.text),
             text_len: unanswered.text_len,
             text_cut: unanswered.text_len.saturating_sub(written),
-            why: why(unanswered.why),
+            why: unanswered.why.name(),
             waited_ns: unanswered.time.since(request.last.time),
             request_first_ns: self.ns(request.first.time),
             request_last_ns: self.ns(request.last.time),
@@ -143,30 +143,6 @@ impl Scratch {
         self.stamp(stamp);
         self.text.clear();
         u32::try_from(protocol.render(kept, TEXT_BYTES, &mut self.text)).unwrap_or(u32::MAX)
-    }
-}
-
-fn label(protocol: &dyn Protocol, command: u16) -> &'static str {
-    protocol
-        .commands()
-        .get(usize::from(command))
-        .copied()
-        .unwrap_or("other")
-}
-
-fn confidence(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::Exact => "exact",
-        Confidence::Resynced => "resynced",
-        Confidence::Ambiguous => "ambiguous",
-    }
-}
-
-fn why(why: Silence) -> &'static str {
-    match why {
-        Silence::Closed => "closed",
-        Silence::Timeout => "timeout",
-        Silence::End => "end",
     }
 }
 

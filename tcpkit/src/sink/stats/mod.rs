@@ -6,10 +6,12 @@
 pub mod account;
 pub mod histogram;
 pub mod live;
+pub mod metrics;
 pub mod summary;
 
 pub use account::Account;
 pub use histogram::Histogram;
+pub use metrics::Metrics;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::live::Live;
+use super::metrics::{Metrics, Snapshot};
 use super::{Account, BOUNDS, CommandStats, Histogram, PortStats, Stats};
 use crate::limits;
 
@@ -109,6 +110,9 @@ pub struct Summary {
     v: u32,
     /// Ports that were asked for in their order, then others ascending.
     pub ports: Vec<PortSummary>,
+    /// What scripts have counted; left out where there is nothing.
+    #[serde(skip_serializing_if = "Snapshot::is_empty")]
+    pub scripts: Snapshot,
     /// The capture's own account.
     pub capture: Account,
     /// What the engine of a live run did.
@@ -132,9 +136,17 @@ impl Summary {
             kind: "summary",
             v: 1,
             ports,
+            scripts: Snapshot::default(),
             capture: stats.account.clone(),
             live: None,
         }
+    }
+
+    /// With what scripts have counted.
+    #[must_use]
+    pub fn with_scripts(self, metrics: &Metrics) -> Self {
+        let scripts = metrics.snapshot();
+        Self { scripts, ..self }
     }
 
     /// Writes it as one JSON line.
@@ -154,6 +166,7 @@ impl Summary {
         for port in &self.ports {
             port.write_text(out)?;
         }
+        self.scripts.write_text(out)?;
         write_account(&self.capture, out)?;
         self.live
             .as_ref()

@@ -3,7 +3,7 @@
 //! Reads events, makes the lines of `cli.md`, in the order of their stamps. Times are local, and
 //! cut (not rounded) to what is shown, so that no line shows a latency that its threshold excludes.
 
-pub(super) mod clock;
+pub mod clock;
 pub(super) mod digits;
 mod line;
 mod raw;
@@ -15,6 +15,7 @@ use std::io::{self, BufWriter, Write};
 
 use jiff::tz::TimeZone;
 
+use super::inbox::Inboxes;
 use super::interval::Interval;
 use super::order::Sorter;
 use super::select::Select;
@@ -38,6 +39,7 @@ pub struct TextSink<W: Write> {
     packets: bool,
     quiet: bool,
     interval: Option<Interval>,
+    inboxes: Inboxes,
 }
 
 impl<W: Write> TextSink<W> {
@@ -51,6 +53,7 @@ impl<W: Write> TextSink<W> {
             packets: false,
             quiet: false,
             interval: None,
+            inboxes: Inboxes::default(),
         }
     }
 
@@ -83,6 +86,12 @@ impl<W: Write> TextSink<W> {
     pub fn with_drift(mut self, drift: Drift) -> Self {
         self.clock.set_drift(drift);
         self
+    }
+
+    /// Prints what comes to `inboxes` among its own lines.
+    #[must_use]
+    pub fn with_inboxes(self, inboxes: Inboxes) -> Self {
+        Self { inboxes, ..self }
     }
 
     /// Prints the ports of an interval that ended at `stamp`.
@@ -157,6 +166,7 @@ impl<W: Write> Sink for TextSink<W> {
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self.inboxes.merge(&mut self.sorter, &mut self.out)?;
         if let Some((stamp, ports)) = self.interval.as_mut().and_then(|one| one.event(event)) {
             self.ports(stamp, &ports)?;
         }
@@ -172,6 +182,7 @@ impl<W: Write> Sink for TextSink<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.inboxes.merge(&mut self.sorter, &mut self.out)?;
         self.sorter.finish(&mut self.out)?;
         self.out.flush()
     }

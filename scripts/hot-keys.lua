@@ -1,0 +1,72 @@
+-- hot-keys.lua: the keys of redis and memcached that are used most, by count and by bytes.
+--
+--   tcpkit -S scripts/hot-keys.lua -p 6379,11211
+--
+-- Every `interval` seconds, and at the end, the `top` keys of the interval by uses and by bytes of
+-- requests and responses. At most `most` keys are remembered at once; the rest is told as others.
+
+local interval, top, most = 10, 10, 100000
+
+local keys, known, others, begun = {}, 0, 0, nil
+
+-- The key of a request: the first argument of commands that have one.
+local keyless = { PING = true, INFO = true, AUTH = true, HELLO = true, SELECT = true, CONFIG = true,
+  COMMAND = true, CLIENT = true, MULTI = true, EXEC = true, DISCARD = true, STATS = true,
+  VERSION = true, QUIT = true, SUBSCRIBE = true, PUBLISH = true, ECHO = true, FLUSH_ALL = true,
+  FLUSHALL = true, FLUSHDB = true, DBSIZE = true, EVAL = true, SCAN = true }
+
+local function key_of(x)
+  local command, rest = x.text:match("^(%S+)%s+(.+)$")
+  if not rest or keyless[command:upper()] then return end
+  return rest:match('^"([^"]*)"') or rest:match("^%S+")
+end
+
+local function sorted(field)
+  local list = {}
+  for _, key in pairs(keys) do list[#list + 1] = key end
+  table.sort(list, function(a, b)
+    if a[field] ~= b[field] then return a[field] > b[field] end
+    return a.name < b.name
+  end)
+  return list
+end
+
+local function report(title)
+  if known == 0 then return end
+  print(("%s: %d keys, %d uses of others"):format(title, known, others))
+  for _, field in ipairs { "uses", "bytes" } do
+    print("  by " .. field)
+    local list = sorted(field)
+    for i = 1, math.min(top, #list) do
+      print(("  %10d %s  %s"):format(list[i][field], field, list[i].name))
+    end
+  end
+  keys, known, others = {}, 0, 0
+end
+
+function on_exchange(x)
+  if x.protocol ~= "redis" and x.protocol ~= "memcached" then return end
+  local name = key_of(x)
+  if not name then return end
+  local key = keys[name]
+  if not key then
+    if known >= most then
+      others = others + 1
+      return
+    end
+    key = { name = name, uses = 0, bytes = 0 }
+    keys[name], known = key, known + 1
+  end
+  key.uses = key.uses + 1
+  key.bytes = key.bytes + x.request_bytes + (x.response_bytes or 0)
+end
+
+function on_tick(now)
+  begun = begun or now
+  if now - begun >= interval then
+    begun = now
+    report(os.date("%H:%M:%S", math.floor(now)))
+  end
+end
+
+function on_exit() report("at the end") end

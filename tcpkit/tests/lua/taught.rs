@@ -1,0 +1,168 @@
+//! Protocols that a script teaches. That they pair as client and server know is what the golden cases
+//! `taught-…` hold them to (`truth.rs`, `golden.rs`); here is what can go wrong.
+
+use serde_json::Value;
+
+use crate::support::cases::Case;
+use crate::{Run, Scratch, over, run_file};
+
+/// A protocol of lines, over a recording of redis: `*1`, `$4`, … are its messages.
+const LINES: &str = r#"
+tcpkit.protocol { name = "lines", ports = { 6390 }, commands = { "*1" }, parse = function(direction, bytes, kept)
+  BODY
+  local messages, at = {}, 1
+  for line, behind in bytes:gmatch("([^\r\n]*)\r\n()") do
+    messages[#messages + 1] = { size = behind - at, role = direction, text = line, status = "FINE" }
+    at = behind
+  end
+  return #messages > 0 and messages or nil
+end }
+"#;
+
+fn lines(body: &str, args: &[&str]) -> Run {
+    let script = LINES.replace("BODY", body);
+    over(&script, "redis-inline", &[&["-m", "lines"], args].concat())
+}
+
+fn summary(run: &Run) -> Value {
+    serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn it_is_a_mode_like_any_other() {
+    for args in [&["-p", "6390"][..], &["-p", "6390=lines"], &[]] {
+        let run = lines("", &[args, &["--format", "json"]].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let first: Value = serde_json::from_str(run.stdout.lines().next().unwrap()).unwrap();
+        assert_eq!(first["protocol"], "lines");
+        assert_eq!(first["status"], "FINE");
+        assert_eq!(first["confidence"], "exact");
+    }
+    let unknown = over("function process() end", "redis-inline", &["-m", "lines"]);
+    assert_eq!(unknown.code, Some(2));
+}
+
+#[test]
+fn a_conversation_has_a_table_of_its_own() {
+    let body = "kept.n = (kept.n or 0) + 1 if kept.n > 1 then print('again') end";
+    assert!(lines(body, &["-q"]).stdout.starts_with("again\n"));
+}
+
+#[test]
+fn a_parser_that_hangs_is_switched_off_and_the_run_goes_on() {
+    for (body, why) in [
+        ("while true do end", "a call took longer than it may"),
+        (
+            "('a'):rep(30):find(('.-'):rep(12) .. 'b')",
+            "hangs in a call that cannot be stopped",
+        ),
+    ] {
+        let run = lines(body, &["-q", "--format", "json"]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stderr.contains(why), "{}", run.stderr);
+        let opaque = summary(&run)["capture"]["opaque"].as_u64().unwrap();
+        assert!(opaque > 0, "{}", run.stdout);
+        assert!(
+            run.stderr.contains("whose script is switched off"),
+            "{}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn a_parser_that_fails_is_told_and_its_bytes_are_malformed() {
+    for body in [
+        "error('no idea')",
+        "return { { size = 0, role = 'request' } }",
+        "return { { size = 1 } }",
+        "return { { size = 99999, role = 'request' } }",
+        "return 7",
+    ] {
+        let run = lines(&format!("do {body} end"), &["-q", "--format", "json"]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(run.stderr.contains("parse: "), "{body}: {}", run.stderr);
+        assert!(summary(&run)["capture"]["malformed"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_lesson_is_said() {
+    for (lesson, why) in [
+        ("{}", "name has to be a word"),
+        (
+            "{ name = 'redis', parse = print }",
+            "there is a protocol `redis` already",
+        ),
+        ("{ name = 'x' }", "parse has to be a function"),
+        (
+            "{ name = 'x', parse = print, ports = { 70000 } }",
+            "ports has to be a list",
+        ),
+        (
+            "{ name = 'x', parse = print, transports = { 'sctp' } }",
+            "no transport is called `sctp`",
+        ),
+    ] {
+        let run = over(&format!("tcpkit.protocol {lesson}"), "redis-inline", &[]);
+        assert_eq!(run.code, Some(2), "{lesson}");
+        assert!(run.stderr.contains(why), "{lesson}: {}", run.stderr);
+    }
+}
+
+/// Leaves frames out of a recording with classic pcap headers.
+fn without(file: &[u8], lost: &[usize]) -> Vec<u8> {
+    let mut kept = file[..24].to_vec();
+    let (mut at, mut number) = (24, 1);
+    while at < file.len() {
+        let length = u32::from_le_bytes(file[at + 8..at + 12].try_into().unwrap()) as usize;
+        if !lost.contains(&number) {
+            kept.extend(&file[at..at + 16 + length]);
+        }
+        (at, number) = (at + 16 + length, number + 1);
+    }
+    kept
+}
+
+#[test]
+fn after_a_loss_no_response_is_given_to_another_request() {
+    for name in ["taught-beanstalkd", "taught-mqtt"] {
+        let case = Case::named(name);
+        let whole = case.report();
+        let known: Vec<String> = whole.exchanges.iter().map(pair).collect();
+        let file = std::fs::read(case.input()).unwrap();
+        let scratch = Scratch::new();
+        let script = case.path(&case.args()[1]);
+        for lost in 4..60 {
+            let input = scratch.file("input.pcap", without(&file, &[lost]));
+            let args = case.args();
+            let args: Vec<&str> = args[2..].iter().map(String::as_str).collect();
+            let run = run_file(
+                &script,
+                &input,
+                &[&args[..], &["--format", "json"]].concat(),
+            );
+            assert_eq!(run.code, Some(0), "{}", run.stderr);
+            let objects = run
+                .stdout
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap());
+            for exchange in
+                objects.filter(|one| one["type"] == "exchange" && !one["latency_ns"].is_null())
+            {
+                assert!(
+                    known.contains(&pair(&exchange)),
+                    "{name} without frame {lost}: {exchange}"
+                );
+            }
+        }
+    }
+}
+
+/// What tells a pair, whatever frames are missing.
+fn pair(exchange: &Value) -> String {
+    format!(
+        "{} {} {}",
+        exchange["text"], exchange["status"], exchange["response_first_ns"]
+    )
+}

@@ -1,0 +1,73 @@
+//! What a script costs a packet: a run with it, less the same run without.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::Report;
+use super::recordings::recording;
+use super::speed::program;
+use super::time::{median, sample};
+use crate::record::redis::PORT;
+use crate::shell;
+
+/// Rounds that count; one more before them warms the page cache.
+const ROUNDS: usize = 5;
+
+/// A script of `benches/lua`, and the most that a packet of it may take, in microseconds.
+const SCRIPTS: [(&str, f64); 3] = [("count", 0.25), ("keep", 0.5), ("interpreted", 2.0)];
+
+/// Measures every script on the unpipelined recording.
+///
+/// # Errors
+/// When recording or running fails.
+pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
+    let recording = recording("plain", if quick { 80_000 } else { 800_000 }, 1)?;
+    let command = |script: Option<&str>| {
+        let mut command = Command::new(program());
+        command.args(["-m", "raw", "-p", &PORT.to_string(), "-r"]);
+        command.arg(&recording.file);
+        match script {
+            Some(name) => command
+                .arg("-S")
+                .arg(shell::root().join(format!("benches/lua/{name}.lua"))),
+            None => command.arg("-q"),
+        };
+        command
+    };
+    let packets = packets(&mut command(None))?;
+    let mut samples = vec![Vec::new(); SCRIPTS.len() + 1];
+    for round in 0..=ROUNDS {
+        let scripts = SCRIPTS.iter().map(|(name, _)| Some(*name));
+        for (script, samples) in std::iter::once(None).chain(scripts).zip(&mut samples) {
+            let sample = sample(&mut command(script))?;
+            if round > 0 {
+                samples.push(sample);
+            }
+        }
+    }
+    let walls = samples
+        .iter()
+        .map(|samples| median(samples).wall.as_secs_f64());
+    let walls: Vec<f64> = walls.collect();
+    let (without, with) = walls.split_first().context("no sample")?;
+    report.line("\n## Lua\n");
+    report.line(&format!(
+        "{packets} packets; median of {ROUNDS}, warm; {without:.3} s without a script\n"
+    ));
+    report.line("| script | \u{b5}s a packet | at most | |\n|---|---|---|---|");
+    for ((name, most), wall) in SCRIPTS.iter().zip(with) {
+        report.verdict(name, (wall - without) / packets * 1e6, *most);
+    }
+    Ok(())
+}
+
+/// Packets of the recording, from the summary of a run.
+fn packets(command: &mut Command) -> Result<f64> {
+    let said = shell::text(command.args(["--format", "json"]))?;
+    let summary: serde_json::Value =
+        serde_json::from_str(said.lines().last().context("no summary")?)?;
+    summary["capture"]["matched"]
+        .as_f64()
+        .context("no count of packets")
+}
