@@ -19,7 +19,7 @@ const FULL_SIXTEENTH: usize = 16;
 /// The reader's side of the wake-ups.
 pub(super) struct Pace {
     control: MmapRaw,
-    /// Wakes when a ring is more than half full, or has a first record after [`Pace::need`].
+    /// Wakes when a ring is more than half full, or has a first record after the reader asked for it.
     waker: OwnedFd,
     interval: Duration,
     last_record: Instant,
