@@ -3,9 +3,9 @@
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 
-use tcpkit_common::{FRAME, PAGE_FRAME, XDP_PIECE};
+use tcpkit_common::{ETHERNET, FRAME, IP, PAGE_FRAME, XDP_PIECE};
 
-use crate::bytes::Linear;
+use crate::bytes::{Bytes, Linear};
 use crate::verifier::{self, hide, offset};
 
 /// An outer VLAN tag that the driver or the stack took off. All of it is always read: a verifier before 5.11
@@ -59,6 +59,29 @@ pub struct Skb(*mut __sk_buff);
 impl Skb {
     pub fn new(context: *mut __sk_buff) -> Self {
         Self(context)
+    }
+
+    /// What the frame of an Ethernet interface begins with. Generic XDP, anybody's, may copy a frame, and Linux then
+    /// forgets how long the link header is: TC programs behind it see the frame from its IP header on.
+    #[inline(always)]
+    pub fn link(&self) -> u8 {
+        // SAFETY: the context outlives the program.
+        let kind = unsafe { (*self.0).protocol as u16 };
+        let version = match u16::from_be(kind) {
+            0x0800 => 4,
+            0x86dd => 6,
+            _ => return ETHERNET,
+        };
+        let linear = self.linear();
+        let Some(head) = linear.at::<[u8; 14]>(0) else {
+            return ETHERNET;
+        };
+        let is_ethernet = u16::from_ne_bytes([head[12], head[13]]) == kind;
+        if !is_ethernet && head[0] >> 4 == version {
+            IP
+        } else {
+            ETHERNET
+        }
     }
 }
 

@@ -47,7 +47,8 @@ pub fn tcpkit_xdp(context: XdpContext) -> u32 {
 /// TC, what the host receives.
 #[classifier]
 pub fn tcpkit_in(context: TcContext) -> i32 {
-    capture(&Skb::new(context.skb.skb), INGRESS, ETHERNET);
+    let frame = Skb::new(context.skb.skb);
+    capture(&frame, INGRESS, frame.link());
     NEXT
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tcpkit_common::{EGRESS, INGRESS, count, map};
+use tcpkit_common::{EGRESS, INGRESS, IP, count, map};
 
 use super::clock::{self, Clock};
 use super::interfaces::{Device, devices};
@@ -268,7 +268,10 @@ impl Seen {
             number: self.delivered,
             wire_len: record.head.wire_len,
             interface: interface as u32,
-            link: self.interfaces[interface].link,
+            link: match record.head.link {
+                IP => LinkType::RAW,
+                _ => self.interfaces[interface].link,
+            },
         })
     }
 }

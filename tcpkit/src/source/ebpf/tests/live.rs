@@ -127,17 +127,40 @@ fn talk(length: usize) {
     server.join().unwrap();
 }
 
-/// Bytes of TCP payload to the port and from it, each once.
+/// Bytes of TCP payload to the port and from it, each once: on a busy machine some are sent again.
 fn payloads(taken: &[Taken]) -> (usize, usize) {
-    let mut sums = (0, 0);
+    let mut ranges = (Vec::new(), Vec::new());
     for frame in taken {
         assert_eq!(frame.wire_len as usize, frame.data.len(), "captured whole");
         let header = 14 + 20 + usize::from(frame.data[46] >> 4) * 4;
         let to = u16::from_be_bytes([frame.data[36], frame.data[37]]);
-        let sum = if to == PORT { &mut sums.0 } else { &mut sums.1 };
-        *sum += frame.data.len() - header;
+        let seq = u32::from_be_bytes(*frame.data[38..].first_chunk().unwrap());
+        let range = (seq, frame.data.len() - header);
+        let way = if to == PORT {
+            &mut ranges.0
+        } else {
+            &mut ranges.1
+        };
+        way.push(range);
     }
-    sums
+    (union(ranges.0), union(ranges.1))
+}
+
+/// How many bytes some ranges of sequence numbers cover, the first of which comes first.
+fn union(ranges: Vec<(u32, usize)>) -> usize {
+    let Some(&(first, _)) = ranges.first() else {
+        return 0;
+    };
+    let from_first = |(seq, len): (u32, usize)| (seq.wrapping_sub(first) as usize, len);
+    let mut ranges: Vec<_> = ranges.into_iter().map(from_first).collect();
+    ranges.sort_unstable();
+    let (mut covered, mut end) = (0, 0);
+    for (start, len) in ranges {
+        let until = (start + len).max(end);
+        covered += until - start.max(end);
+        end = until;
+    }
+    covered
 }
 
 #[test]
@@ -233,7 +256,10 @@ fn an_interface_that_was_asked_for_and_goes_ends_the_capture() {
         ip("link delete near");
         std::thread::sleep(Duration::from_millis(1100));
         let ended = engine.deliver(Duration::ZERO, &mut |_| true);
-        assert_eq!(ended.unwrap_err().to_string(), "the last interface is gone");
+        assert_eq!(
+            ended.unwrap_err().to_string(),
+            "capturing on near has ended: the last interface is gone"
+        );
     });
 }
 
@@ -247,7 +273,7 @@ fn an_unknown_interface_is_told_with_those_that_there_are() {
         interest.interfaces = vec!["nowhere".to_owned()];
         let refusal = open(&interest, Hooks::Tc).err().unwrap().to_string();
         assert!(
-            refusal.starts_with("no interface is called nowhere; there are lo"),
+            refusal.starts_with("--interface nowhere: there is no such interface; there are lo"),
             "{refusal}"
         );
     });
