@@ -29,7 +29,12 @@ impl Scripts {
     }
 
     /// No sinks.
-    pub fn sinks(&self, _: &Report, _: bool) -> (Vec<Box<dyn Sink + Send>>, Inboxes) {
+    pub(super) fn sinks<W>(
+        &self,
+        _: &Report,
+        _: &W,
+        _: bool,
+    ) -> (Vec<Box<dyn Sink + Send>>, Inboxes) {
         (Vec::new(), Inboxes::default())
     }
 }

@@ -43,6 +43,7 @@ impl Report {
     }
 
     /// Whether it is standard output.
+    #[cfg(feature = "lua")]
     pub fn is_stdout(&self) -> bool {
         self.file.is_none() && !self.aside
     }

@@ -14,7 +14,7 @@ use super::select::{Kind, Selector};
 use super::worker::{Settings, Worker};
 use crate::cli::{Format, Mode, Options};
 use crate::event::Event;
-use crate::protocol::PROTOCOLS;
+use crate::protocol;
 use crate::sink::Sink;
 use crate::sink::inbox::Inboxes;
 use crate::sink::interval::Interval;
@@ -210,8 +210,7 @@ fn selector(options: &Options) -> Selector {
 pub(super) fn well_known(mode: Mode) -> Vec<u16> {
     let mut ports: Vec<u16> = match mode {
         Mode::Raw => Vec::new(),
-        Mode::Auto => PROTOCOLS
-            .iter()
+        Mode::Auto => protocol::all()
             .flat_map(|one| one.ports())
             .copied()
             .collect(),
