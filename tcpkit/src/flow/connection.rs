@@ -3,8 +3,6 @@
 //! Reads segments with SYN, FIN or RST, and the one that ends a handshake (RFC 9293, section 3.5); makes
 //! [`Connection`]s. Segments of an established connection pass it by.
 
-use std::time::Duration;
-
 use super::{Endpoints, Side};
 use crate::limits::COPY_TIME;
 use crate::source::Timestamp;
@@ -63,12 +61,13 @@ pub struct Tracker {
     client: Option<Side>,
     /// Whose FIN was seen, by side.
     ended: [bool; 2],
+    /// The handshake was seen from its beginning to its end.
+    established: bool,
+    retries: u16,
     interface: u32,
-    retries: u32,
     opened: Timestamp,
-    /// When the latest SYN of the client was seen.
-    syn: Timestamp,
-    handshake: Option<Duration>,
+    /// When the handshake ended; before that, when the latest SYN of the client was seen.
+    latest: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,8 +109,8 @@ impl Tracker {
             change,
             time: packet.time,
             frame: packet.frame,
-            handshake: self.handshake.map(|time| time.as_nanos() as u64),
-            syn_retries: self.retries,
+            handshake: self.established.then(|| self.latest.since(self.opened)),
+            syn_retries: u32::from(self.retries),
             age: begun.then(|| packet.time.since(self.opened)),
         }
     }
@@ -123,21 +122,21 @@ impl Tracker {
                 client: Some(from),
                 interface: packet.interface,
                 opened: packet.time,
-                syn: packet.time,
+                latest: packet.time,
                 ..Self::default()
             };
             return Some(Change::Opened);
         }
         if self.client == Some(from) && self.is_opening() && !self.is_copy(packet) {
             self.retries = self.retries.saturating_add(1);
-            self.syn = packet.time;
+            self.latest = packet.time;
         }
         None
     }
 
     /// Whether this SYN is the latest one, seen on another interface.
     fn is_copy(&self, packet: &Packet<'_>) -> bool {
-        packet.interface != self.interface && !packet.time.is_past(self.syn, COPY_TIME)
+        packet.interface != self.interface && !packet.time.is_past(self.latest, COPY_TIME)
     }
 
     fn acknowledged(&mut self, from: Side, packet: &Packet<'_>) -> Option<Change> {
@@ -145,7 +144,8 @@ impl Tracker {
             return None;
         }
         self.phase = Phase::Open;
-        self.handshake = Some(Duration::from_nanos(packet.time.since(self.opened)));
+        self.established = true;
+        self.latest = packet.time;
         Some(Change::Established)
     }
 
