@@ -22,15 +22,21 @@ pub const UDP_IDLE: Duration = Duration::from_secs(120);
 /// A closed TCP conversation is remembered for so long, so that late segments are recognised.
 pub const CLOSED_LINGER: Duration = Duration::from_secs(5);
 
-/// Bytes that one direction of a conversation may hold back, waiting for a missing segment.
-/// One full receive window of a fast local connection; a hole that costs more is declared lost.
-pub const HELD_BYTES_PER_STREAM: usize = 1 << 20;
+/// Bytes that one direction of a conversation may hold back, waiting for a missing segment. As much as a sender can
+/// have on its way: a Linux socket holds 4 MiB until it is acknowledged (`tcp_wmem`), and offers 6 MiB
+/// (`tcp_rmem`), unless told otherwise. A hole that costs more is declared lost.
+pub const HELD_BYTES_PER_STREAM: usize = 8 << 20;
 
-/// Bytes that all conversations of one shard may hold back together.
-pub const HELD_BYTES_PER_SHARD: usize = 4 << 20;
+/// Bytes that all conversations of one shard may hold back together: two streams' worth, 256 MiB in all shards.
+/// A conversation that would exceed it waits no longer.
+pub const HELD_BYTES_PER_SHARD: usize = 16 << 20;
+
+/// What holding a segment back costs besides its bytes: its place in the queue and its allocation.
+pub const HELD_OVERHEAD: usize = 96;
 
 /// Segments that one direction may hold back: bounds the work of inserting one.
-pub const HELD_SEGMENTS: usize = 1024;
+/// [`HELD_BYTES_PER_STREAM`] in segments of 1,460 bytes are some 5,700.
+pub const HELD_SEGMENTS: usize = 8192;
 
 /// The reordering window in frames of the same conversation: a hole that the receiver has
 /// acknowledged, or a conversation joined in the middle, waits for so many more frames.

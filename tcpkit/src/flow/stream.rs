@@ -180,10 +180,39 @@ struct Held {
     data: Box<[u8]>,
 }
 
+impl Held {
+    fn cost(&self) -> usize {
+        self.data.len() + limits::HELD_OVERHEAD
+    }
+
+    fn end(&self) -> u32 {
+        self.seq.wrapping_add(self.len)
+    }
+
+    fn since(&self) -> Since {
+        Since {
+            time: self.time,
+            frame: self.frame,
+            arrival: self.arrival,
+        }
+    }
+}
+
+/// Since when a segment waits.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    time: Timestamp,
+    frame: u64,
+    arrival: u32,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     held: [VecDeque<Held>; 2],
+    /// What they cost, each with its overhead.
     bytes: [usize; 2],
+    /// The one that has waited longest; looked for anew when it has come out.
+    oldest: Option<Since>,
     /// The piece that was handed out last, kept alive for the borrower.
     current: Option<Held>,
     reset: bool,
@@ -192,6 +221,41 @@ struct Waiting {
 impl Waiting {
     fn is_empty(&self) -> bool {
         self.held.iter().all(VecDeque::is_empty)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes
+            .iter()
+            .any(|&bytes| bytes > limits::HELD_BYTES_PER_STREAM)
+            || self
+                .held
+                .iter()
+                .any(|held| held.len() > limits::HELD_SEGMENTS)
+    }
+
+    /// Puts a segment at its place among those of its direction.
+    fn insert(&mut self, d: usize, place: usize, held: Held) {
+        self.bytes[d] += held.cost();
+        self.held[d].insert(place, held);
+    }
+
+    /// Takes the first segment of a direction out.
+    fn pop(&mut self, d: usize) -> Option<Held> {
+        let held = self.held[d].pop_front()?;
+        self.bytes[d] -= held.cost();
+        if self.oldest.is_some_and(|oldest| oldest.frame == held.frame) {
+            self.oldest = None;
+        }
+        Some(held)
+    }
+
+    /// Since when the one waits that has waited longest.
+    fn since(&mut self) -> Option<Since> {
+        if self.oldest.is_none() {
+            let oldest = self.held.iter().flatten().min_by_key(|held| held.frame);
+            self.oldest = oldest.map(Held::since);
+        }
+        self.oldest
     }
 }
 
@@ -252,7 +316,7 @@ impl Conversation {
         self.waiting.is_some()
     }
 
-    /// Bytes held back.
+    /// Bytes held back, with what holding them costs.
     pub fn held_bytes(&self) -> usize {
         self.waiting
             .as_ref()
@@ -405,22 +469,16 @@ impl Conversation {
             seq
         };
         let end = seq.wrapping_add(packet.payload_len);
-        let mut place = 0;
         while ahead(end, from) {
             let queue = &waiting.held[d];
             // The first held piece that ends after `from`.
-            while queue
-                .get(place)
-                .is_some_and(|held| !ahead(held.seq.wrapping_add(held.len), from))
-            {
-                place += 1;
-            }
+            let place = queue.partition_point(|held| !ahead(held.end(), from));
             let (until, after) = match queue.get(place) {
                 Some(held) if !ahead(held.seq, from) => {
-                    from = held.seq.wrapping_add(held.len);
+                    from = held.end();
                     continue;
                 }
-                Some(held) if ahead(end, held.seq) => (held.seq, held.seq.wrapping_add(held.len)),
+                Some(held) if ahead(end, held.seq) => (held.seq, held.end()),
                 _ => (end, end),
             };
             let len = until.wrapping_sub(from);
@@ -428,7 +486,6 @@ impl Conversation {
             let data = packet.payload.get(begin..).unwrap_or_default();
             let data: Box<[u8]> = data.get(..len as usize).unwrap_or(data).into();
             fresh += len;
-            waiting.bytes[d] += data.len();
             let (time, frame) = (packet.time, packet.frame);
             let held = Held {
                 seq: from,
@@ -439,7 +496,7 @@ impl Conversation {
                 arrival: self.frames,
                 data,
             };
-            waiting.held[d].insert(place, held);
+            waiting.insert(d, place, held);
             from = after;
         }
         if fresh == 0 {
@@ -567,8 +624,7 @@ impl Conversation {
                 time: front.time,
                 frame: front.frame,
             };
-            waiting.bytes[d] -= front.data.len();
-            waiting.held[d].pop_front();
+            waiting.pop(d)?;
             way.advance(missing);
             return Some(Piece::Gap(gap));
         }
@@ -600,8 +656,7 @@ impl Conversation {
                 received,
             }));
         }
-        let held = waiting.held[d].pop_front()?;
-        waiting.bytes[d] -= held.data.len();
+        let held = waiting.pop(d)?;
         way.advance(held.len - skip as u32);
         let (time, frame) = (held.time, held.frame);
         let bytes = &waiting.current.insert(held).data[skip..];
@@ -617,21 +672,13 @@ impl Conversation {
 
     /// Nothing can come out: declares what is missing lost, where it was waited for long enough.
     fn resolve(&mut self, now: Timestamp, flush: bool) -> Option<Piece<'_>> {
-        let waiting = self.waiting.as_deref()?;
-        let full = (0..2).any(|d| {
-            waiting.bytes[d] > limits::HELD_BYTES_PER_STREAM
-                || waiting.held[d].len() > limits::HELD_SEGMENTS
-        });
-        let oldest = waiting
-            .held
-            .iter()
-            .flatten()
-            .min_by_key(|held| held.frame)?;
-        let (since, frame) = (oldest.time, oldest.frame);
+        let waiting = self.waiting.as_deref_mut()?;
+        let full = waiting.is_full();
+        let oldest = waiting.since()?;
         let short = flush
             || full
             || self.frames.wrapping_sub(oldest.arrival) >= limits::REORDER_FRAMES
-            || now.is_past(since, limits::REORDER_TIME);
+            || now.is_past(oldest.time, limits::REORDER_TIME);
         if !short {
             return None;
         }
@@ -641,7 +688,7 @@ impl Conversation {
         if joined || unseen {
             return self.next_slow(now, flush);
         }
-        let long = flush || full || now.is_past(since, limits::HOLE_TIME);
+        let long = flush || full || now.is_past(oldest.time, limits::HOLE_TIME);
         let (direction, to) = self.lost(long)?;
         let way = &mut self.ways[direction.index()];
         let distance = to.wrapping_sub(way.next);
@@ -660,7 +707,7 @@ impl Conversation {
             offset,
             bytes,
             time: now,
-            frame,
+            frame: oldest.frame,
         }))
     }
 

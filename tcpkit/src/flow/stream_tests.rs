@@ -318,7 +318,7 @@ proptest! {
                 turns += 1;
                 prop_assert!(turns < 10_000);
             }
-            prop_assert!(conversation.held_bytes() <= 50 * frames.len());
+            prop_assert!(conversation.held_bytes() <= 50 * (1 + limits::HELD_OVERHEAD) * frames.len());
         }
         let mut turns = 0;
         while conversation.flush(Timestamp(u64::MAX)).is_some() {
@@ -341,6 +341,43 @@ fn a_response_to_a_lost_request_waits_until_the_loss_is_certain() {
         told.held,
         "the loss is told only once the window has passed"
     );
+}
+
+#[test]
+fn what_a_sender_has_on_its_way_is_held_until_the_hole_is_retransmitted() {
+    // A burst was dropped, and 6 MiB followed it before the sender sent it again.
+    let pieces = vec![1448; (6 << 20) / 1448];
+    let (mut frames, bytes) = conversation(&[(false, pieces)], [100, 200], false);
+    let lost: Vec<Sent> = frames.drain(10..32).collect();
+    frames.extend(lost);
+    let told = play(&frames);
+    assert_eq!(told.gaps[0], []);
+    assert!(told.bytes == bytes);
+    assert!(!told.held);
+}
+
+#[test]
+fn what_is_more_than_a_sender_can_have_on_its_way_is_not_waited_for() {
+    let most = limits::HELD_BYTES_PER_STREAM + 2 * limits::HELD_SEGMENTS * limits::HELD_OVERHEAD;
+    for length in [1usize, 1448, 60_000] {
+        let pieces = vec![length; (most / length).min(limits::HELD_SEGMENTS + 10)];
+        let (mut frames, _) = conversation(&[(false, pieces)], [100, 200], false);
+        frames.remove(5);
+        let mut conversation = Conversation::default();
+        let mut gaps = 0;
+        for (number, sent) in frames.iter().enumerate() {
+            let packet = packet(sent, number as u64);
+            if conversation.pass(sent.way, &packet).is_none() {
+                conversation.push(sent.way, &packet);
+            }
+            while let Some(piece) = conversation.next(packet.time) {
+                gaps += usize::from(matches!(piece, Piece::Gap(_)));
+            }
+            let bound = limits::HELD_BYTES_PER_STREAM + length + limits::HELD_OVERHEAD;
+            assert!(conversation.held_bytes() <= bound);
+        }
+        assert_eq!(gaps, 1, "{length}");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct Conversation {
     connection: Tracker,
     /// It is in the list of conversations that hold segments back.
     pub listed: bool,
+    /// What of the bytes that it holds back is counted in its shard.
+    pub counted: u32,
 }
 
 enum Link {
@@ -77,6 +79,7 @@ impl Conversation {
             dialogue,
             connection: Tracker::default(),
             listed: false,
+            counted: 0,
         }
     }
 
@@ -98,6 +101,14 @@ impl Conversation {
         matches!(&self.link, Link::Tcp(stream) if stream.is_waiting())
     }
 
+    /// Bytes held back, with what holding them costs.
+    pub fn held_bytes(&self) -> usize {
+        match &self.link {
+            Link::Tcp(stream) => stream.held_bytes(),
+            Link::Udp(_) => 0,
+        }
+    }
+
     /// Whether it can be forgotten, last seen at `seen`.
     pub fn is_over(&self, seen: Timestamp, now: Timestamp, timeout: Duration) -> bool {
         match &self.link {
@@ -106,27 +117,30 @@ impl Conversation {
         }
     }
 
-    /// Follows a TCP segment.
+    /// Follows a TCP segment; tells whether it was none that simply comes next, so that segments may now be held
+    /// back, or no longer.
     #[inline(always)]
+    #[must_use]
     pub fn segment(
         &mut self,
         from: Side,
         packet: &Packet<'_>,
         now: Timestamp,
         lent: &mut Lent<'_>,
-    ) {
+    ) -> bool {
         if packet.flags & CONTROL != 0 || self.connection.is_opening() {
             self.control(from, packet, lent);
         }
         let way = self.dialogue.way(from);
         let Link::Tcp(stream) = &mut self.link else {
-            return;
+            return false;
         };
         let Some(place) = stream.pass(way, packet) else {
-            return self.odd_segment(way, packet, now, lent);
+            self.odd_segment(way, packet, now, lent);
+            return true;
         };
         if packet.payload_len == 0 {
-            return;
+            return false;
         }
         let whole = stream.is_whole();
         if !packet.payload.is_empty() {
@@ -136,6 +150,7 @@ impl Conversation {
         if let Some(gap) = Gap::after(way, packet, place) {
             self.dialogue.gap(&gap, lent);
         }
+        false
     }
 
     /// Follows how the connection begins and ends.

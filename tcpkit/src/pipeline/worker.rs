@@ -57,6 +57,8 @@ struct Core {
     next_second: u64,
     next_stalled: u64,
     stalled: Vec<(u16, u32)>,
+    /// Bytes that the conversations of each shard hold back.
+    held: [usize; limits::SHARDS],
     interface: Option<u32>,
     many_interfaces: bool,
     counts: bool,
@@ -86,6 +88,7 @@ impl Worker {
             next_second: 0,
             next_stalled: 0,
             stalled: Vec::new(),
+            held: [0; limits::SHARDS],
             interface: None,
             many_interfaces: false,
         };
@@ -248,10 +251,8 @@ impl Core {
         let lent = &mut Lent::new(&mut self.outlet, &mut self.output, &key, conversation);
         match packet.transport {
             Transport::Tcp => {
-                conversation.segment(from, packet, self.now, lent);
-                if conversation.is_waiting() && !conversation.listed {
-                    conversation.listed = true;
-                    self.stalled.push((shard as u16, place));
+                if conversation.segment(from, packet, self.now, lent) {
+                    self.held_back(shard, place);
                 }
             }
             Transport::Udp => conversation.datagram(from, packet, self.many_interfaces, lent),
@@ -282,11 +283,35 @@ impl Core {
             .as_mut()?
             .insert(key, packet.time, conversation);
         if let Some((key, mut evicted)) = evicted {
+            self.held[shard] -= evicted.counted as usize;
             self.stats().account.evicted += 1;
             let lent = &mut Lent::new(&mut self.outlet, &mut self.output, &key, &evicted);
             evicted.conclude(self.now, Silence::Closed, lent);
         }
         Some(place)
+    }
+
+    /// Segments of a conversation may be held back now, or no longer: lists it, and keeps the shard's bound.
+    #[cold]
+    #[inline(never)]
+    fn held_back(&mut self, shard: usize, place: u32) {
+        let Some(table) = &mut self.shards[shard] else {
+            return;
+        };
+        let Some((key, conversation)) = table.get_mut(place) else {
+            return;
+        };
+        let held = &mut self.held[shard];
+        count_held(held, conversation);
+        if *held > limits::HELD_BYTES_PER_SHARD {
+            let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
+            conversation.flush(self.now, lent);
+            count_held(held, conversation);
+        }
+        if conversation.is_waiting() && !conversation.listed {
+            conversation.listed = true;
+            self.stalled.push((shard as u16, place));
+        }
     }
 
     /// Conversations that hold segments back: the reordering window may have passed.
@@ -301,6 +326,7 @@ impl Core {
             };
             let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
             conversation.drain(self.now, lent);
+            count_held(&mut self.held[usize::from(shard)], conversation);
             conversation.listed = conversation.is_waiting();
             conversation.listed
         });
@@ -310,12 +336,16 @@ impl Core {
     /// Once a second: what waited for too long, and who is gone.
     fn sweep(&mut self) {
         let now = self.now;
-        for table in self.shards.iter_mut().flatten() {
+        for (table, held) in self.shards.iter_mut().zip(&mut self.held) {
+            let Some(table) = table else {
+                continue;
+            };
             let mut gone = Vec::new();
             for (place, key, seen, conversation) in table.iter_mut() {
                 let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
                 if now.is_past(seen, limits::HOLE_TIME) {
                     conversation.flush(now, lent);
+                    count_held(held, conversation);
                 }
                 conversation.time_out(now, self.settings.timeout, lent);
                 if conversation.is_over(seen, now, self.settings.timeout) {
@@ -324,7 +354,8 @@ impl Core {
                 }
             }
             for place in &gone {
-                table.remove(*place);
+                let removed = table.remove(*place);
+                *held -= removed.map_or(0, |(_, conversation)| conversation.counted as usize);
             }
             if !gone.is_empty() {
                 table.reclaim();
@@ -342,4 +373,11 @@ impl Core {
             }
         }
     }
+}
+
+/// Brings what a conversation holds back up to date in its shard's sum.
+fn count_held(sum: &mut usize, conversation: &mut Conversation) {
+    let held = conversation.held_bytes();
+    *sum = *sum - conversation.counted as usize + held;
+    conversation.counted = held as u32;
 }
