@@ -1,6 +1,7 @@
 //! All that can leave the middle of the program: the one input of every sink.
 
 use crate::exchange::{Exchange, OneWay, Unanswered};
+use crate::flow::connection::Connection;
 use crate::flow::{Direction, Endpoints};
 use crate::source::{Frame, Timestamp};
 use crate::wire::Packet;
@@ -17,6 +18,8 @@ pub enum Event<'a> {
     OneWay(&'a OneWay),
     /// A request whose response never came.
     Unanswered(&'a Unanswered<'a>),
+    /// A TCP connection was opened, established, closed or reset.
+    Connection(&'a Connection),
     /// Bytes that are not of the conversation's protocol.
     Malformed(&'a Malformed),
     /// Bytes that were never seen.

@@ -1,8 +1,10 @@
 //! Whose conversation a packet belongs to, and its bytes in order.
 //!
 //! Reads decoded packets, makes [`FlowKey`]s, a bounded [`table`] of conversations, and for each
-//! TCP direction a [`stream`] that yields bytes in order and tells gaps.
+//! TCP direction a [`stream`] that yields bytes in order and tells gaps; [`connection`] tells how
+//! connections begin and end.
 
+pub mod connection;
 pub mod stream;
 pub mod table;
 

@@ -6,16 +6,21 @@ use std::time::Duration;
 
 use super::talk::{Lent, Talk};
 use crate::exchange::Silence;
+use crate::flow::connection::Tracker;
 use crate::flow::stream::{self, Chunk, Gap, Piece, Seen};
 use crate::flow::{Direction, Side};
 use crate::limits;
 use crate::source::Timestamp;
 use crate::wire::{Packet, Transport, flag};
 
+/// Flags of segments that begin or end a connection.
+const CONTROL: u8 = flag::SYN | flag::FIN | flag::RST;
+
 /// One conversation.
 pub struct Conversation {
     link: Link,
     dialogue: Dialogue,
+    connection: Tracker,
     /// It is in the list of conversations that hold segments back.
     pub listed: bool,
 }
@@ -69,6 +74,7 @@ impl Conversation {
         Self {
             link,
             dialogue,
+            connection: Tracker::default(),
             listed: false,
         }
     }
@@ -113,12 +119,19 @@ impl Conversation {
             return;
         };
         let Some(place) = stream.pass(way, packet) else {
-            return self.odd_segment(way, packet, now, lent);
+            return self.odd_segment(from, packet, now, lent);
         };
+        // One of these ends a handshake: the client's first segment after its SYN, with bytes or without.
         if packet.payload_len == 0 {
+            if self.connection.is_opening() {
+                self.control(from, packet, lent);
+            }
             return;
         }
         let whole = stream.is_whole();
+        if !self.dialogue.started && self.connection.is_opening() {
+            self.control(from, packet, lent);
+        }
         if !packet.payload.is_empty() {
             let chunk = Chunk::of(way, packet, place);
             self.dialogue.bytes(whole, &chunk, lent);
@@ -133,11 +146,15 @@ impl Conversation {
     #[inline(never)]
     fn odd_segment(
         &mut self,
-        way: Direction,
+        from: Side,
         packet: &Packet<'_>,
         now: Timestamp,
         lent: &mut Lent<'_>,
     ) {
+        let way = self.dialogue.way(from);
+        if packet.flags & CONTROL != 0 || self.connection.is_opening() {
+            self.control(from, packet, lent);
+        }
         let Link::Tcp(stream) = &mut self.link else {
             return;
         };
@@ -147,6 +164,21 @@ impl Conversation {
         }
         lent.count(stream.push(way, packet));
         self.drain(now, lent);
+    }
+
+    /// Follows how the connection begins and ends.
+    #[cold]
+    #[inline(never)]
+    fn control(&mut self, from: Side, packet: &Packet<'_>, lent: &mut Lent<'_>) {
+        let way = self.dialogue.way(from);
+        if matches!(&self.link, Link::Tcp(stream) if stream.is_replaced_by(way, packet)) {
+            self.connection = Tracker::default();
+        }
+        if let Some(change) = self.connection.note(from, packet) {
+            let endpoints = lent.parties.endpoints();
+            let told = self.connection.tell(change, endpoints, packet);
+            lent.outlet.connection(&told);
+        }
     }
 
     /// The same addresses begin a new conversation.

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::event::{Event, Gap, Malformed, PacketEvent};
 use crate::exchange::{Exchange, OneWay, Report, Service, Tally, Unanswered};
+use crate::flow::connection::Connection;
 use crate::sink::stats::Stats;
 use crate::sink::{Needs, Sink};
 use crate::source::Timestamp;
@@ -76,6 +77,11 @@ impl Outlet {
     /// Capture time passed a whole second.
     pub fn tick(&mut self, now: Timestamp) {
         self.tell(&Event::Tick(now));
+    }
+
+    /// A connection was opened, established, closed or reset.
+    pub fn connection(&mut self, connection: &Connection) {
+        self.tell(&Event::Connection(connection));
     }
 
     /// Bytes were never seen.
