@@ -1,9 +1,10 @@
 //! The capture's own account: what was seen, what was not, and where it went.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Counts of frames and conversations. A number of exchanges without it says little.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Account {
     /// Frames read from the source.
     pub frames: u64,

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod histogram;
+pub mod snapshot;
 pub mod summary;
 
 pub use account::Account;
