@@ -8,6 +8,7 @@
 //! * [`protocol`]: cuts a direction's bytes into [`protocol::Message`]s.
 //! * [`exchange`]: pairs every request with its own response.
 //! * [`sink`]: prints, saves and counts what comes out as [`event::Event`]s.
+//! * [`serve`]: answers those who ask for statistics while the run goes on.
 //! * [`pipeline`]: the only place that knows all of the above.
 //!
 //! A room names only the rooms above it in this list.
@@ -19,6 +20,7 @@ pub mod flow;
 pub mod limits;
 pub mod pipeline;
 pub mod protocol;
+pub mod serve;
 pub mod sink;
 pub mod source;
 pub mod wire;

@@ -211,14 +211,8 @@ impl Options {
             let text = "live capture is not in this build: give a capture file with -r FILE";
             return Some(text.to_owned());
         }
-        let listens = self
-            .stats
-            .iter()
-            .any(|address| *address != StatsAddress::Off);
         let asked = [
             (!self.scripts.is_empty(), "running Lua scripts", "-S"),
-            (listens, "the statistics listener", "-P"),
-            (self.keys.is_some(), "key statistics", "--keys"),
             (
                 self.otlp.is_some(),
                 "pushing to an OpenTelemetry collector",

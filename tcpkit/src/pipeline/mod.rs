@@ -2,6 +2,7 @@
 
 mod conversation;
 pub mod outlet;
+mod readers;
 mod report;
 mod run;
 pub mod select;

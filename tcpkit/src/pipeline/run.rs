@@ -10,12 +10,14 @@ use anyhow::{Context as _, anyhow, bail};
 use jiff::tz::TimeZone;
 
 use super::outlet::Outlet;
+use super::readers;
 use super::report::Report;
 use super::select::{Kind, Selector};
 use super::worker::{Settings, Worker};
 use crate::cli::{Format, Mode, Options};
 use crate::event::Event;
 use crate::limits;
+use crate::serve::Service;
 use crate::sink::Sink;
 use crate::sink::interval::Interval;
 use crate::sink::json::JsonSink;
@@ -53,12 +55,15 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
         .read
         .as_deref()
         .context("no capture file: give one with -r FILE")?;
+    let listeners = readers::listen(options)?;
     let source = FileSource::open(path)?;
+    let asked = asked(options);
     let run = Run {
+        service: readers::start(options, &asked, rules(options), listeners)?,
         options,
         signals,
         selector: Arc::new(selector(options)),
-        asked: asked(options),
+        asked,
         report: Report::new(options.output.as_deref(), saves_to_stdout(options)).map_err(
             |error| {
                 let path = options.output.as_deref().unwrap_or(path).display();
@@ -76,6 +81,7 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
     let (mut outlet, report) = ran?;
     outlet.stats.account.dropped += report.dropped;
     tell(outlet.notices.iter().chain(&report.notices));
+    outlet.close_desk();
     let ended = outlet.finish().and_then(|()| run.summarise(&outlet.stats));
     match ended {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -84,6 +90,7 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
     if outlet.stats.account.frames == 0 && !report.notices.is_empty() {
         bail!("{}: nothing could be read", path.display());
     }
+    readers::end(run.service, options, signals);
     Ok(())
 }
 
@@ -93,7 +100,7 @@ fn saves_to_stdout(options: &Options) -> bool {
 }
 
 /// Sentences for the user go to standard error. Nobody may read them: that is no failure.
-fn tell<'a>(notices: impl Iterator<Item = &'a String>) {
+pub(super) fn tell<'a>(notices: impl Iterator<Item = &'a String>) {
     let mut err = io::stderr().lock();
     for notice in notices {
         let _ = writeln!(err, "tcpkit: {notice}");
@@ -106,17 +113,11 @@ struct Run<'a> {
     selector: Arc<Selector>,
     asked: Vec<u16>,
     report: Report,
+    /// Answers those who read statistics while the run goes on.
+    service: Option<Service>,
 }
 
 impl Run<'_> {
-    fn rules(&self) -> Rules {
-        let options = self.options;
-        Rules {
-            threshold: options.threshold,
-            include_blocking: options.include_blocking,
-        }
-    }
-
     /// Reads the whole file with as many workers as make sense.
     fn read(&self, source: FileSource) -> anyhow::Result<(Outlet, SourceReport)> {
         let sinks = self.sinks(&source)?;
@@ -140,7 +141,8 @@ impl Run<'_> {
                 .collect();
             let (mut outlet, report) = self.work(source, 0, workers, sinks)?;
             for handle in handles {
-                let (other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
+                let (mut other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
+                other.close_desk();
                 outlet.stats.merge(&other.stats);
                 for notice in other.notices {
                     if !outlet.notices.contains(&notice) {
@@ -169,7 +171,12 @@ impl Run<'_> {
             worker,
             workers,
         };
-        let outlet = Outlet::new(Stats::new(self.rules(), &self.asked), sinks);
+        let desk = self
+            .service
+            .as_ref()
+            .map(|service| service.desk(settings.worker));
+        let outlet =
+            Outlet::new(Stats::new(rules(self.options), &self.asked), sinks).with_desk(desk);
         let mut worker = Worker::new(settings, outlet);
         let count = self.options.count.unwrap_or(u64::MAX);
         let duration = self.options.duration.unwrap_or(Duration::MAX);
@@ -205,6 +212,7 @@ impl Run<'_> {
             worker.outlet().tell(&Event::Reopen);
             self.report.reopen();
         }
+        worker.look();
         self.signals.stop.load(Ordering::Relaxed) || worker.outlet().has_failed()
     }
 
@@ -237,7 +245,7 @@ impl Run<'_> {
         let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
         let interval = options
             .interval
-            .map(|every| Interval::new(every, self.rules(), self.asked.clone()));
+            .map(|every| Interval::new(every, rules(self.options), self.asked.clone()));
         let raw = matches!(options.mode, Some(Mode::Raw))
             || options
                 .ports
@@ -301,6 +309,14 @@ impl Run<'_> {
         let mut report = self.report.clone();
         report.write_all(&out)?;
         report.flush()
+    }
+}
+
+/// How exchanges are counted.
+fn rules(options: &Options) -> Rules {
+    Rules {
+        threshold: options.threshold,
+        include_blocking: options.include_blocking,
     }
 }
 

@@ -1,0 +1,189 @@
+//! Adds up what workers hand over, for the whole run and for windows that move with capture time.
+//!
+//! Reads [`Parcel`]s, makes [`Period`]s. Windows are made of slots, each a part of capture time; their bound is that of
+//! the slots together.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::figures::Figures;
+use super::keys::Shown;
+use super::shape;
+use super::snapshot::{Period, Span, Stage};
+use crate::limits;
+use crate::source::Timestamp;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What a worker hands over.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Which worker.
+    pub worker: usize,
+    /// Capture time of the worker's first frame.
+    pub begun: Timestamp,
+    /// Capture time now.
+    pub now: Timestamp,
+    /// What was counted since the parcel before.
+    pub figures: Figures,
+    /// Connections that are open, by server port.
+    pub open: BTreeMap<u16, u64>,
+    /// What the source says of itself, where it is this worker that asks it.
+    pub stages: Vec<Stage>,
+    /// It answers a reader.
+    pub asked: bool,
+    /// The worker has ended.
+    pub last: bool,
+}
+
+/// All that was counted, and when.
+#[derive(Debug)]
+pub struct Book {
+    asked: Vec<u16>,
+    total: Figures,
+    windows: [Window; 3],
+    open: BTreeMap<usize, BTreeMap<u16, u64>>,
+    stages: Vec<Stage>,
+    begun: Option<Timestamp>,
+    now: Timestamp,
+}
+
+/// The figures of a moving span of capture time.
+#[derive(Debug)]
+struct Window {
+    span: Span,
+    /// Capture time of a slot in nanoseconds.
+    slot: u64,
+    /// How many slots it holds.
+    slots: u64,
+    /// Oldest first, each with its number since the epoch.
+    held: VecDeque<(u64, Figures)>,
+}
+
+impl Book {
+    /// An empty one; ports `asked` for are always told, in their order.
+    pub fn new(asked: Vec<u16>) -> Self {
+        Self {
+            asked,
+            total: Figures::default(),
+            windows: [
+                Window::new(Span::TenSeconds, 1, 10),
+                Window::new(Span::Minute, 5, 12),
+                Window::new(Span::FiveMinutes, 25, 12),
+            ],
+            open: BTreeMap::new(),
+            stages: Vec::new(),
+            begun: None,
+            now: Timestamp::default(),
+        }
+    }
+
+    /// Adds what a worker hands over.
+    pub fn add(&mut self, parcel: Parcel) {
+        if parcel.begun != Timestamp::default() {
+            let begun = self.begun.get_or_insert(parcel.begun);
+            *begun = (*begun).min(parcel.begun);
+        }
+        self.total.merge(&parcel.figures);
+        for window in &mut self.windows {
+            window.add(parcel.now, &parcel.figures);
+        }
+        self.open.insert(parcel.worker, parcel.open);
+        if !parcel.stages.is_empty() {
+            self.stages = parcel.stages;
+        }
+        self.pass(parcel.now);
+    }
+
+    /// Capture time has gone on.
+    pub fn pass(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        for window in &mut self.windows {
+            window.pass(self.now);
+        }
+        while self.windows.iter().map(Window::places).sum::<usize>() > limits::WINDOW_PLACES {
+            let largest = self.windows.iter_mut().max_by_key(|window| window.places());
+            if largest.is_none_or(|window| window.held.pop_front().is_none()) {
+                return;
+            }
+        }
+    }
+
+    /// Capture time of the first frame, and the latest.
+    pub fn time(&self) -> (Timestamp, Timestamp) {
+        (self.begun.unwrap_or(self.now), self.now)
+    }
+
+    /// Places where frames pass before they are walked, and what they lost.
+    pub fn stages(&self) -> Vec<Stage> {
+        shape::stages(&self.stages, &self.total.account)
+    }
+
+    /// The figures of every span.
+    pub fn periods(&self, shown: &Shown) -> Vec<Period> {
+        let (begun, now) = self.time();
+        let mut open = BTreeMap::new();
+        for (port, count) in self.open.values().flatten() {
+            *open.entry(*port).or_default() += count;
+        }
+        let make = |span, since: Timestamp, figures: &Figures| {
+            let length = now.since(since.max(begun));
+            shape::period(span, length, figures, &self.asked, &open, shown)
+        };
+        let total = make(Span::Start, begun, &self.total);
+        let windows = self.windows.iter().map(|window| {
+            let (since, figures) = window.sum(now);
+            make(window.span, since, &figures)
+        });
+        std::iter::once(total).chain(windows).collect()
+    }
+}
+
+impl Window {
+    fn new(span: Span, seconds: u64, slots: u64) -> Self {
+        Self {
+            span,
+            slot: seconds * SECOND,
+            slots,
+            held: VecDeque::new(),
+        }
+    }
+
+    fn add(&mut self, now: Timestamp, figures: &Figures) {
+        // What is handed over at the end of a slot belongs to it, not to the next one.
+        let number = now.0.saturating_sub(1) / self.slot;
+        let place = self.held.partition_point(|(held, _)| *held < number);
+        match self.held.get_mut(place) {
+            Some((held, sum)) if *held == number => sum.merge(figures),
+            _ => self.held.insert(place, (number, figures.clone())),
+        }
+    }
+
+    /// The number of the oldest slot that counts.
+    fn oldest(&self, now: Timestamp) -> u64 {
+        (now.0.saturating_sub(1) / self.slot + 1).saturating_sub(self.slots)
+    }
+
+    fn pass(&mut self, now: Timestamp) {
+        let oldest = self.oldest(now);
+        while self
+            .held
+            .front()
+            .is_some_and(|(number, _)| *number < oldest)
+        {
+            self.held.pop_front();
+        }
+    }
+
+    fn places(&self) -> usize {
+        self.held.iter().map(|(_, figures)| figures.places()).sum()
+    }
+
+    /// Since when it counts, and what was counted.
+    fn sum(&self, now: Timestamp) -> (Timestamp, Figures) {
+        let mut sum = Figures::default();
+        for (_, figures) in &self.held {
+            sum.merge(figures);
+        }
+        (Timestamp(self.oldest(now) * self.slot), sum)
+    }
+}
