@@ -192,7 +192,7 @@ pub const WINDOW_PLACES: usize = 4 << 20;
 /// hands over more the next time.
 pub const PARCELS: usize = 64;
 
-/// Connections of readers that are open at a time; beyond it the oldest one makes room. Half of the 1,024 files that
+/// Connections of readers that are open at a time at one listener; beyond it the oldest one makes room. Half of the 1,024 files that
 /// a process may open by default.
 pub const READERS: usize = 512;
 

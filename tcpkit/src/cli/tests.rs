@@ -439,8 +439,6 @@ fn what_this_build_lacks_is_said() {
         ("", "live capture"),
         ("-i eth0", "-r FILE"),
         ("-r x -S a.lua", "-S"),
-        ("-r x -P 1234", "-P"),
-        ("-r x --keys", "--keys"),
         ("-r x --otlp http://collector", "--otlp"),
         ("-r x -d", "-d"),
         ("top", "top"),
@@ -452,6 +450,7 @@ fn what_this_build_lacks_is_said() {
     for args in [
         "-r x",
         "-r x -P off -q -t 1 --interval 5 -c 9 --duration 1",
+        "-r x -P 1234 --keys=hash --linger",
         "man",
     ] {
         assert_eq!(line(args).unwrap().lacking(), None, "{args}");

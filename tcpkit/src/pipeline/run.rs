@@ -79,9 +79,7 @@ pub fn run(options: &Options, signals: &Signals) -> anyhow::Result<()> {
     let ran = run.read(source);
     drop(bar);
     let (mut outlet, report) = ran?;
-    outlet.stats.account.dropped += report.dropped;
     tell(outlet.notices.iter().chain(&report.notices));
-    outlet.close_desk();
     let ended = outlet.finish().and_then(|()| run.summarise(&outlet.stats));
     match ended {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -141,8 +139,7 @@ impl Run<'_> {
                 .collect();
             let (mut outlet, report) = self.work(source, 0, workers, sinks)?;
             for handle in handles {
-                let (mut other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
-                other.close_desk();
+                let (other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
                 outlet.stats.merge(&other.stats);
                 for notice in other.notices {
                     if !outlet.notices.contains(&notice) {
@@ -177,6 +174,7 @@ impl Run<'_> {
             .map(|service| service.desk(settings.worker));
         let outlet =
             Outlet::new(Stats::new(rules(self.options), &self.asked), sinks).with_desk(desk);
+        let index = settings.worker;
         let mut worker = Worker::new(settings, outlet);
         let count = self.options.count.unwrap_or(u64::MAX);
         let duration = self.options.duration.unwrap_or(Duration::MAX);
@@ -203,7 +201,13 @@ impl Run<'_> {
         outlet
             .notices
             .extend(filter.iter().flat_map(Filter::notices).cloned());
-        Ok((outlet, source.report()))
+        let report = source.report();
+        if index == 0 {
+            outlet.stats.account.dropped += report.dropped;
+        }
+        // Before others' counts are added to its own.
+        outlet.close_desk();
+        Ok((outlet, report))
     }
 
     /// Looks at signals and sinks; true ends the run.

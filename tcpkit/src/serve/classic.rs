@@ -74,3 +74,67 @@ impl<'a> Object<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::stats::snapshot::{Latency, Traffic};
+
+    #[test]
+    fn the_form_is_the_contract_to_the_byte() {
+        let mut latencies = vec![0; 18];
+        latencies[5..8].copy_from_slice(&[3, 3, 1]);
+        let seven = Port {
+            port: 6379,
+            requests: 7,
+            slow: 7,
+            latency: Latency {
+                sum: 76_785_999,
+                ..Latency::default()
+            },
+            latencies,
+            ..Port::default()
+        };
+        let none = Port {
+            port: 6380,
+            latencies: vec![0; 18],
+            ..Port::default()
+        };
+        let text = serde_json::to_string(&[Element(&seven), Element(&none)]).unwrap_or_default();
+        assert_eq!(
+            text,
+            "[{\"6379\":{\"total_reqs\":7,\"total_costs\":76785,\"slow_reqs\":7,\"latencies\":\
+             [0,0,0,0,0,3,3,1,0,0,0,0,0,0,0,0,0,0]}},{\"6380\":{\"total_reqs\":0,\"total_costs\":0,\
+             \"slow_reqs\":0,\"latencies\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}}]"
+        );
+    }
+
+    #[test]
+    fn the_object_holds_what_is_captured_in_all() {
+        let traffic = Traffic {
+            in_packets: 1,
+            out_packets: 2,
+            in_bytes: 3,
+            out_bytes: 4,
+        };
+        let ports = [1, 2].map(|port| Port {
+            port,
+            traffic,
+            latencies: vec![0],
+            ..Port::default()
+        });
+        let object = Object {
+            mode: "redis",
+            drops: 9,
+            in_packets: 2,
+            out_packets: 4,
+            in_bytes: 6,
+            out_bytes: 8,
+            ports: ports.iter().map(Element).collect(),
+        };
+        let text = serde_json::to_string(&object).unwrap_or_default();
+        let begins = "{\"type\":\"redis\",\"drops\":9,\"in_packets\":2,\"out_packets\":4,\
+                      \"in_bytes\":6,\"out_bytes\":8,\"ports\":[{\"1\":{";
+        assert!(text.starts_with(begins), "{text}");
+    }
+}

@@ -57,6 +57,8 @@ struct Window {
     slots: u64,
     /// Oldest first, each with its number since the epoch.
     held: VecDeque<(u64, Figures)>,
+    /// The number of the first slot after those that went to keep the bound.
+    dropped: u64,
 }
 
 impl Book {
@@ -102,7 +104,7 @@ impl Book {
         }
         while self.windows.iter().map(Window::places).sum::<usize>() > limits::WINDOW_PLACES {
             let largest = self.windows.iter_mut().max_by_key(|window| window.places());
-            if largest.is_none_or(|window| window.held.pop_front().is_none()) {
+            if largest.is_none_or(|window| !window.drop_oldest()) {
                 return;
             }
         }
@@ -145,12 +147,16 @@ impl Window {
             slot: seconds * SECOND,
             slots,
             held: VecDeque::new(),
+            dropped: 0,
         }
     }
 
     fn add(&mut self, now: Timestamp, figures: &Figures) {
         // What is handed over at the end of a slot belongs to it, not to the next one.
         let number = now.0.saturating_sub(1) / self.slot;
+        if number < self.dropped {
+            return;
+        }
         let place = self.held.partition_point(|(held, _)| *held < number);
         match self.held.get_mut(place) {
             Some((held, sum)) if *held == number => sum.merge(figures),
@@ -174,6 +180,15 @@ impl Window {
         }
     }
 
+    /// Makes room; false if there is nothing.
+    fn drop_oldest(&mut self) -> bool {
+        let dropped = self.held.pop_front();
+        self.dropped = dropped
+            .as_ref()
+            .map_or(self.dropped, |(number, _)| number + 1);
+        dropped.is_some()
+    }
+
     fn places(&self) -> usize {
         self.held.iter().map(|(_, figures)| figures.places()).sum()
     }
@@ -184,6 +199,107 @@ impl Window {
         for (_, figures) in &self.held {
             sum.merge(figures);
         }
-        (Timestamp(self.oldest(now) * self.slot), sum)
+        let oldest = self.oldest(now).max(self.dropped);
+        (Timestamp(oldest * self.slot), sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::stats::figures::CommandFigures;
+    use crate::sink::stats::sparse::Dense;
+
+    /// So many exchanges, of latencies in so many places.
+    fn figures(exchanges: u64, places: u64) -> Figures {
+        let mut figures = Figures::default();
+        let port = figures.ports.entry(6379).or_default();
+        port.counts.latencies[0] = exchanges;
+        let mut command = CommandFigures::new(crate::protocol::PROTOCOLS[0]);
+        let mut dense = Dense::default();
+        for place in 0..places {
+            dense.record_at(place as usize, place);
+        }
+        command.latency = dense.take();
+        port.commands.insert(("redis", 1), command);
+        figures
+    }
+
+    fn parcel(second: u64, figures: Figures) -> Parcel {
+        Parcel {
+            worker: 0,
+            begun: Timestamp(1_000 * SECOND),
+            now: Timestamp((1_000 + second) * SECOND),
+            figures,
+            open: BTreeMap::new(),
+            stages: Vec::new(),
+            asked: false,
+            last: false,
+        }
+    }
+
+    fn told(book: &Book) -> Vec<(u64, u64)> {
+        let periods = book.periods(&Shown::Not);
+        let told = periods.iter().map(|period| {
+            let ports = period.ports.iter().map(|port| port.requests);
+            (ports.sum(), period.length_ns / SECOND)
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn windows_hold_what_their_names_say() {
+        let mut book = Book::new(vec![6379]);
+        // One exchange a second, handed over at its end.
+        for second in 1..=1000 {
+            book.add(parcel(second, figures(1, 1)));
+        }
+        assert_eq!(told(&book), [(1000, 1000), (10, 10), (60, 60), (300, 300)]);
+        book.pass(Timestamp(2_030 * SECOND));
+        assert_eq!(
+            told(&book)[..2],
+            [(1000, 1030), (0, 10)],
+            "nothing for half a minute"
+        );
+        assert_eq!(told(&book)[2].0, 30);
+        book.pass(Timestamp(3_000 * SECOND));
+        assert_eq!(told(&book)[3].0, 0);
+    }
+
+    #[test]
+    fn a_young_run_tells_how_long_it_is() {
+        let mut book = Book::new(vec![6379]);
+        book.add(parcel(3, figures(5, 1)));
+        assert_eq!(told(&book), [(5, 3); 4]);
+    }
+
+    #[test]
+    fn what_a_slow_worker_hands_over_late_goes_where_it_belongs() {
+        let mut book = Book::new(Vec::new());
+        book.add(parcel(100, figures(1, 1)));
+        book.add(parcel(95, figures(1, 1)));
+        book.add(parcel(20, figures(1, 1)));
+        let counts: Vec<u64> = told(&book).iter().map(|(count, _)| *count).collect();
+        assert_eq!(counts, [3, 2, 2, 3]);
+    }
+
+    #[test]
+    fn windows_are_bounded() {
+        let mut book = Book::new(Vec::new());
+        for second in 1..=300 {
+            let mut wide = figures(1, 2000);
+            let port = wide.ports.remove(&6379).unwrap_or_default();
+            for number in 0..200 {
+                wide.ports.insert(number, port.clone());
+            }
+            book.add(parcel(second, wide));
+        }
+        let places: usize = book.windows.iter().map(Window::places).sum();
+        assert!(places <= limits::WINDOW_PLACES, "{places}");
+        assert_eq!(
+            told(&book)[0].0,
+            300 * 200,
+            "nothing is lost from the whole"
+        );
     }
 }
