@@ -12,7 +12,7 @@ use super::Settings;
 use crate::limits;
 use crate::sink::stats::BOUNDS;
 use crate::sink::stats::book::{Book, Parcel};
-use crate::sink::stats::desk::{Bell, Desk, Letter};
+use crate::sink::stats::desk::{Ask, Bell, Desk, Letter};
 use crate::sink::stats::keys::Shown;
 use crate::sink::stats::snapshot::{Build, KeyForm, Snapshot, VERSION};
 use crate::source::Timestamp;
@@ -91,8 +91,17 @@ impl Keeper {
 impl Reader {
     /// What is counted up to now; waits for it. `None` if nobody answers.
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.ask(true)
+    }
+
+    /// As [`Reader::snapshot`], without windows: for those who make their own of what is counted since the start.
+    pub fn since_start(&self) -> Option<Arc<Snapshot>> {
+        self.ask(false)
+    }
+
+    fn ask(&self, whole: bool) -> Option<Arc<Snapshot>> {
         let (answer, answered) = sync_channel(1);
-        self.letters.send(Letter::Ask(answer)).ok()?;
+        self.letters.send(Letter::Ask(Ask { whole, answer })).ok()?;
         answered.recv_timeout(ANSWER_TIME).ok()
     }
 
@@ -118,7 +127,7 @@ struct Clerk {
     /// Workers that have ended, by number.
     ended: Vec<bool>,
     /// Who waits for an answer.
-    waiting: Vec<SyncSender<Arc<Snapshot>>>,
+    waiting: Vec<Ask>,
     /// Workers that are waited for, and how long.
     missing: Vec<usize>,
     until: Instant,
@@ -148,7 +157,7 @@ impl Clerk {
             };
             match letter {
                 Ok(Letter::Parcel(parcel)) => self.add(*parcel),
-                Ok(Letter::Ask(answer)) => self.ask(answer),
+                Ok(Letter::Ask(ask)) => self.ask(ask),
                 Err(RecvTimeoutError::Timeout) => self.missing.clear(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -171,8 +180,8 @@ impl Clerk {
         self.book.add(parcel);
     }
 
-    fn ask(&mut self, answer: SyncSender<Arc<Snapshot>>) {
-        self.waiting.push(answer);
+    fn ask(&mut self, ask: Ask) {
+        self.waiting.push(ask);
         if self.waiting.len() > 1 {
             return;
         }
@@ -190,17 +199,23 @@ impl Clerk {
     }
 
     fn answer(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let snapshot = Arc::new(self.snapshot());
-        for answer in self.waiting.drain(..) {
-            // Who does not wait any longer needs no answer.
-            let _ = answer.try_send(Arc::clone(&snapshot));
+        for whole in [false, true] {
+            let asks: Vec<Ask> = self
+                .waiting
+                .extract_if(.., |ask| ask.whole == whole)
+                .collect();
+            if asks.is_empty() {
+                continue;
+            }
+            let snapshot = Arc::new(self.snapshot(whole));
+            for ask in asks {
+                // Who does not wait any longer needs no answer.
+                let _ = ask.answer.try_send(Arc::clone(&snapshot));
+            }
         }
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    fn snapshot(&mut self, whole: bool) -> Snapshot {
         let made = SystemTime::now().duration_since(UNIX_EPOCH);
         let made_ns = made.map_or(0, nanoseconds);
         let workers = self.bells.all().len();
@@ -224,7 +239,7 @@ impl Clerk {
             bounds_ns: BOUNDS.to_vec(),
             keys: self.shown.form(),
             stages: self.book.stages(),
-            periods: self.book.periods(&self.shown),
+            periods: self.book.periods(&self.shown, whole),
         }
     }
 }

@@ -38,7 +38,8 @@ impl Form {
 pub(super) struct Pages {
     reader: Reader,
     mode: &'static str,
-    latest: tokio::sync::Mutex<Option<Latest>>,
+    /// Without windows, and with them.
+    latest: [tokio::sync::Mutex<Option<Latest>>; 2],
 }
 
 #[derive(Debug)]
@@ -58,13 +59,13 @@ impl Pages {
         Self {
             reader,
             mode,
-            latest: tokio::sync::Mutex::default(),
+            latest: Default::default(),
         }
     }
 
     /// The answer in this form; `None` if the counts cannot be had.
     pub(super) async fn get(&self, form: Form) -> Option<Bytes> {
-        let rendered = self.rendered().await?;
+        let rendered = self.rendered(form == Form::Snapshot).await?;
         if let Some(bytes) = rendered.forms[form as usize].get() {
             return Some(bytes.clone());
         }
@@ -73,15 +74,19 @@ impl Pages {
         tokio::task::spawn_blocking(render).await.ok()
     }
 
-    async fn rendered(&self) -> Option<Arc<Rendered>> {
+    async fn rendered(&self, whole: bool) -> Option<Arc<Rendered>> {
         let asked = Instant::now();
-        let mut latest = self.latest.lock().await;
+        let mut latest = self.latest[usize::from(whole)].lock().await;
         if let Some(latest) = latest.as_ref().filter(|latest| latest.begun >= asked) {
             return Some(Arc::clone(&latest.rendered));
         }
         let begun = Instant::now();
         let reader = self.reader.clone();
-        let snapshot = tokio::task::spawn_blocking(move || reader.snapshot()).await;
+        let snapshot = tokio::task::spawn_blocking(move || match whole {
+            true => reader.snapshot(),
+            false => reader.since_start(),
+        })
+        .await;
         let rendered = Arc::new(Rendered {
             snapshot: snapshot.ok()??,
             forms: Default::default(),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: speed as ratios to tcpdump in the same run, and memory.
+//! `cargo xtask bench`: speed as ratios to tcpdump in the same run, memory, and what statistics cost.
 //!
 //! The recordings are made here, from redis-server and redis-benchmark on loopback, and kept under
 //! `target/bench`. What comes out is printed and kept in `benches/results`, with date and machine.
@@ -6,6 +6,7 @@
 mod machine;
 mod recordings;
 mod speed;
+mod stats;
 mod time;
 
 use std::fmt::Write as _;
@@ -29,6 +30,7 @@ pub struct Options {
 enum Part {
     Speed,
     Memory,
+    Stats,
 }
 
 /// Measures, prints and keeps the results.
@@ -48,6 +50,9 @@ pub fn main(options: &Options) -> Result<()> {
     let mut report = Report::new()?;
     if wanted(Part::Speed) {
         speed::measure(&mut report, options.quick)?;
+    }
+    if wanted(Part::Stats) {
+        stats::measure(&mut report, options.quick)?;
     }
     if wanted(Part::Memory) {
         memory(&mut report)?;

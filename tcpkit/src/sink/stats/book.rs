@@ -120,8 +120,8 @@ impl Book {
         shape::stages(&self.stages, &self.total.account)
     }
 
-    /// The figures of every span.
-    pub fn periods(&self, shown: &Shown) -> Vec<Period> {
+    /// The figures since the start, and in `whole` those of the windows too.
+    pub fn periods(&self, shown: &Shown, whole: bool) -> Vec<Period> {
         let (begun, now) = self.time();
         let mut open = BTreeMap::new();
         for (port, count) in self.open.values().flatten() {
@@ -131,12 +131,12 @@ impl Book {
             let length = now.since(since.max(begun));
             shape::period(span, length, figures, &self.asked, &open, shown)
         };
-        let total = make(Span::Start, begun, &self.total);
-        let windows = self.windows.iter().map(|window| {
+        let mut periods = vec![make(Span::Start, begun, &self.total)];
+        for window in self.windows.iter().filter(|_| whole) {
             let (since, figures) = window.sum(now);
-            make(window.span, since, &figures)
-        });
-        std::iter::once(total).chain(windows).collect()
+            periods.push(make(window.span, since, &figures));
+        }
+        periods
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn told(book: &Book) -> Vec<(u64, u64)> {
-        let periods = book.periods(&Shown::Not);
+        let periods = book.periods(&Shown::Not, true);
         let told = periods.iter().map(|period| {
             let ports = period.ports.iter().map(|port| port.requests);
             (ports.sum(), period.length_ns / SECOND)

@@ -20,8 +20,17 @@ use crate::source::Timestamp;
 pub enum Letter {
     /// From a worker.
     Parcel(Box<Parcel>),
-    /// From a reader: where to send the snapshot.
-    Ask(SyncSender<Arc<Snapshot>>),
+    /// From a reader.
+    Ask(Ask),
+}
+
+/// A reader's question.
+#[derive(Debug)]
+pub struct Ask {
+    /// Whether windows are wanted, or the figures since the start alone.
+    pub whole: bool,
+    /// Where to send the snapshot.
+    pub answer: SyncSender<Arc<Snapshot>>,
 }
 
 /// What readers and one worker share.

@@ -3,8 +3,6 @@
 //! [`Dense`] takes them, a place an instruction; what it took comes out as a [`Sparse`], which can be added to
 //! others.
 
-use hdrhistogram::Histogram as Summary;
-
 use super::histogram::{BUCKETS, middle};
 use super::snapshot::Latency;
 
@@ -67,17 +65,27 @@ impl Sparse {
         }
     }
 
-    /// As [`Histogram::quantiles`](super::Histogram::quantiles), from the same places.
+    /// As [`Histogram::quantiles`](super::Histogram::quantiles), to the last bit: a snapshot has thousands, and a general
+    /// histogram for each would cost more than all the rest of it.
     fn quantiles<const N: usize>(&self, parts: [f64; N]) -> [u64; N] {
-        let Ok(mut summary) = Summary::<u64>::new(3) else {
-            return [0; N];
-        };
-        for &(place, count) in &self.counts {
-            // The summary resizes itself, so recording cannot fail.
-            let _ = summary.record_n(middle(usize::from(place)).min(self.max), count);
-        }
-        parts.map(|part| summary.value_at_quantile(part).min(self.max))
+        let total = self.count() as f64;
+        parts.map(|part| {
+            let rank = ((part * total).ceil() as u64).max(1);
+            let mut reached = 0;
+            let place = self.counts.iter().find(|(_, count)| {
+                reached += count;
+                reached >= rank
+            });
+            let value = place.map_or(0, |(place, _)| middle(usize::from(*place)).min(self.max));
+            rounded_up(value).min(self.max)
+        })
     }
+}
+
+/// The largest value that a histogram of three significant digits (2,048 parts) does not tell from this one.
+fn rounded_up(value: u64) -> u64 {
+    let bits = u64::BITS - value.leading_zeros();
+    value | ((1_u64 << bits.saturating_sub(11)) - 1)
 }
 
 /// Counts by place, all of them at hand.
