@@ -25,19 +25,23 @@ pub struct Detail {
     threshold: u64,
     wants_keys: bool,
     ports: Vec<PortDetail>,
+    /// Of all commands that are followed.
+    cells: Vec<Cell>,
+    /// Those that were counted, by place in `cells`.
+    touched: Vec<u32>,
+    /// The key of the request at hand.
+    key: Vec<u8>,
     clients: Clients,
     slowest: Slowest,
     keys: Keys,
-    followed: usize,
     left_out: u64,
     account: Account,
 }
 
 #[derive(Debug, Default)]
 struct PortDetail {
-    protocols: Vec<Vec<Option<Box<Cell>>>>,
-    /// Places of commands that were counted.
-    touched: Vec<(u16, u16)>,
+    /// By protocol and command the place of its cell plus one; see [`index`].
+    commands: Vec<u32>,
     statuses: Vec<(StatusKey, u64)>,
     traffic: Traffic,
     tcp: TcpFigures,
@@ -48,6 +52,9 @@ struct PortDetail {
 /// Counts of one command.
 #[derive(Debug)]
 struct Cell {
+    /// Place of its port.
+    port: u16,
+    command: u16,
     touched: bool,
     latency: Dense,
     counts: CommandFigures,
@@ -61,10 +68,12 @@ impl Detail {
             threshold: rules.threshold_ns(),
             wants_keys,
             ports: Vec::new(),
+            cells: Vec::new(),
+            touched: Vec::new(),
+            key: Vec::new(),
             clients: Clients::default(),
             slowest: Slowest::default(),
             keys: Keys::default(),
-            followed: 0,
             left_out: 0,
             account: Account::default(),
         }
@@ -128,19 +137,18 @@ impl Detail {
         let response = exchange.response.map_or(0, |response| response.size);
         let bytes = exchange.request.size.max(response);
         let command = (exchange.protocol, exchange.command);
-        let (keys, mut named, mut last) = (&mut self.keys, 0, None);
+        let (keys, only, mut named) = (&mut self.keys, &mut self.key, 0);
         exchange
             .protocol
             .keys(exchange.command, exchange.text, &mut |key| {
                 keys.count(port, key);
                 named += 1;
-                if named == 1 {
-                    last = Some(key.to_vec());
-                }
+                only.clear();
+                only.extend_from_slice(key);
             });
         // Of several keys nobody knows which is the big one.
-        if let Some(key) = last.filter(|_| named == 1) {
-            self.keys.weigh(port, &key, bytes, command);
+        if named == 1 {
+            self.keys.weigh(port, &self.key, bytes, command);
         }
     }
 
@@ -207,19 +215,16 @@ impl Detail {
         protocol: &'static dyn Protocol,
         command: u16,
     ) -> Option<&mut Cell> {
-        let (place, index) = (usize::from(service.protocol), usize::from(command));
-        let known = self
-            .ports
-            .get(usize::from(service.port))
-            .and_then(|port| port.protocols.get(place)?.get(index)?.as_ref());
-        if known.is_none() && !self.make_cell(service, protocol, command) {
-            return None;
-        }
-        let port = &mut self.ports[usize::from(service.port)];
-        let cell = port.protocols[place][index].as_deref_mut()?;
+        let port = self.ports.get(usize::from(service.port));
+        let known = port.and_then(|port| port.commands.get(index(service, command)));
+        let place = match known {
+            Some(&place @ 1..) => place - 1,
+            _ => self.make_cell(service, protocol, command)?,
+        };
+        let cell = self.cells.get_mut(place as usize)?;
         if !cell.touched {
             cell.touched = true;
-            port.touched.push((service.protocol, command));
+            self.touched.push(place);
         }
         Some(cell)
     }
@@ -231,25 +236,24 @@ impl Detail {
         service: Service,
         protocol: &'static dyn Protocol,
         command: u16,
-    ) -> bool {
-        if self.followed >= limits::FOLLOWED_COMMANDS {
-            return false;
+    ) -> Option<u32> {
+        if self.cells.len() >= limits::FOLLOWED_COMMANDS {
+            return None;
         }
-        self.followed += 1;
-        let (place, index) = (usize::from(service.protocol), usize::from(command));
-        let protocols = &mut self.port(service.port).protocols;
-        if place >= protocols.len() {
-            protocols.resize_with(place + 1, Vec::new);
-        }
-        if index >= protocols[place].len() {
-            protocols[place].resize_with(index + 1, || None);
-        }
-        protocols[place][index] = Some(Box::new(Cell {
+        self.cells.push(Cell {
+            port: service.port,
+            command,
             touched: false,
             latency: Dense::default(),
             counts: CommandFigures::new(protocol),
-        }));
-        true
+        });
+        let (place, index) = (self.cells.len() as u32, index(service, command));
+        let commands = &mut self.port(service.port).commands;
+        if index >= commands.len() {
+            commands.resize(index + 1, 0);
+        }
+        commands[index] = place;
+        Some(place - 1)
     }
 
     /// What was counted since this was last asked; `stats` are those that count the same.
@@ -269,9 +273,18 @@ impl Detail {
         }
         for (detail, stats) in self.ports.iter_mut().zip(stats.ports()) {
             let figure = detail.take(stats.counts());
-            if let Some(figure) = figure {
-                figures.ports.insert(stats.port, figure);
-            }
+            figures
+                .ports
+                .extend(figure.map(|figure| (stats.port, figure)));
+        }
+        for place in self.touched.drain(..) {
+            let cell = &mut self.cells[place as usize];
+            let Some(stats) = stats.ports().get(usize::from(cell.port)) else {
+                continue;
+            };
+            let (name, told) = cell.take();
+            let port = figures.ports.entry(stats.port).or_default();
+            port.commands.insert(name, told);
         }
         figures
     }
@@ -321,25 +334,23 @@ impl PortDetail {
         if let Some(handshake) = &mut self.handshake {
             figures.tcp.handshake = handshake.take();
         }
-        for (protocol, command) in self.touched.drain(..) {
-            let cell = &mut self.protocols[usize::from(protocol)][usize::from(command)];
-            if let Some(cell) = cell {
-                let told = cell.take();
-                figures
-                    .commands
-                    .insert((told.protocol.name(), command), told);
-            }
-        }
         Some(figures).filter(|figures| !figures.is_empty())
     }
 }
 
 impl Cell {
-    fn take(&mut self) -> CommandFigures {
+    /// What was counted, by name of protocol and place of the command.
+    fn take(&mut self) -> ((&'static str, u16), CommandFigures) {
         self.touched = false;
         let fresh = CommandFigures::new(self.counts.protocol);
         let mut told = std::mem::replace(&mut self.counts, fresh);
         told.latency = self.latency.take();
-        told
+        ((told.protocol.name(), self.command), told)
     }
+}
+
+/// Where a port's command is found: no protocol has a thousand of them.
+#[inline]
+fn index(service: Service, command: u16) -> usize {
+    usize::from(service.protocol) << 10 | usize::from(command) & 1023
 }

@@ -17,7 +17,10 @@ type Name = (u16, Box<[u8]>);
 /// Keys of a span of time.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    hot: HashMap<Name, u64, foldhash::fast::RandomState>,
+    /// By port, two bytes, and key.
+    hot: HashMap<Box<[u8]>, u64, foldhash::fast::RandomState>,
+    /// The name that was looked for last.
+    wanted: Vec<u8>,
     /// The most that a key's count may be too small.
     error: u64,
     big: Vec<Big>,
@@ -37,7 +40,14 @@ impl Keys {
     /// A request named this key at this port.
     pub fn count(&mut self, port: u16, key: &[u8]) {
         let key = key.get(..limits::KEY_BYTES).unwrap_or(key);
-        *self.hot.entry((port, key.into())).or_default() += 1;
+        self.wanted.clear();
+        self.wanted.extend_from_slice(&port.to_be_bytes());
+        self.wanted.extend_from_slice(key);
+        if let Some(count) = self.hot.get_mut(&self.wanted[..]) {
+            *count += 1;
+            return;
+        }
+        self.hot.insert(self.wanted[..].into(), 1);
         if self.hot.len() > limits::KEYS {
             self.cut();
         }
@@ -51,7 +61,8 @@ impl Keys {
         bytes: u64,
         command: (&'static dyn Protocol, u16),
     ) {
-        if bytes < self.floor {
+        // Of equally large ones those that came first.
+        if bytes <= self.floor {
             return;
         }
         let key = key.get(..limits::KEY_BYTES).unwrap_or(key);
@@ -110,7 +121,7 @@ impl Keys {
         for big in other
             .big
             .iter()
-            .filter(|big| big.bytes >= self.floor)
+            .filter(|big| big.bytes > self.floor)
             .cloned()
             .collect::<Vec<_>>()
         {
@@ -120,7 +131,7 @@ impl Keys {
 
     /// The hottest, most requests first.
     pub fn hot(&self, shown: &Shown) -> Vec<HotKey> {
-        let mut hot: Vec<(&Name, u64)> = self
+        let mut hot: Vec<(&Box<[u8]>, u64)> = self
             .hot
             .iter()
             .map(|(name, count)| (name, *count))
@@ -128,9 +139,10 @@ impl Keys {
         hot.sort_by_key(|&(name, count)| (Reverse(count), name));
         let listed = hot.into_iter().take(limits::KEYS_LISTED);
         listed
-            .filter_map(|((port, key), requests)| {
+            .filter_map(|(name, requests)| {
+                let (port, key) = name.split_first_chunk::<2>()?;
                 Some(HotKey {
-                    port: *port,
+                    port: u16::from_be_bytes(*port),
                     key: shown.show(key)?,
                     requests,
                     error: self.error,
