@@ -9,6 +9,7 @@
 //! * [`exchange`]: pairs every request with its own response.
 //! * [`sink`]: prints, saves and counts what comes out as [`event::Event`]s.
 //! * `lua`: runs scripts: their hooks are a sink, the protocols that they teach are protocols.
+//! * [`serve`]: answers those who ask for statistics while the run goes on.
 //! * [`pipeline`]: the only place that knows all of the above.
 //!
 //! A room names only the rooms above it in this list.
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod lua;
 pub mod pipeline;
 pub mod protocol;
+pub mod serve;
 pub mod sink;
 pub mod source;
 pub mod wire;

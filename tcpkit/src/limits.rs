@@ -262,3 +262,59 @@ pub const METRIC_LABELS: usize = 8;
 
 /// Characters of a name, a label or its value.
 pub const METRIC_NAME: usize = 128;
+/// Commands, over all ports, whose latencies a worker follows for readers: 64 ports of 128 commands. Each costs 10 KB;
+/// what is beyond is counted as its protocol's `other`, or in its port alone.
+pub const FOLLOWED_COMMANDS: usize = 8192;
+
+/// Response statuses of one port that are told apart; what is beyond is counted as `other`. HTTP has some 60.
+pub const STATUSES: usize = 128;
+
+/// Clients that are told apart within a second, and clients that are kept and listed; the others are counted
+/// together. 1,024 clients of some 100 bytes, in each of the slots that windows are made of, are 4 MB.
+pub const CLIENTS: usize = 1024;
+
+/// Slowest requests that are kept of each span of time: as many as a page shows.
+pub const SLOWEST: usize = 32;
+
+/// Arguments of a slow request whose sizes are told.
+pub const SLOW_ARGUMENTS: usize = 8;
+
+/// Keys that are counted at a time; half as many are certain to be the hottest. A sketch of 2,048 keys counts a
+/// key within 1/1,024 of all requests.
+pub const KEYS: usize = 2048;
+
+/// Keys that are listed.
+pub const KEYS_LISTED: usize = 64;
+
+/// Bytes of a key that are kept: memcached's longest, and most of redis'.
+pub const KEY_BYTES: usize = 256;
+
+/// Places of histograms, 16 bytes each, that the windows may hold together; beyond them the oldest slots go, and the
+/// windows tell a shorter length. 64 ports of 64 commands with 50 places each, a second, need 200,000 a slot.
+pub const WINDOW_PLACES: usize = 4 << 20;
+
+/// Parcels of counts that wait for the thread that adds them up; a worker that finds no room goes on counting and
+/// hands over more the next time.
+pub const PARCELS: usize = 64;
+
+/// Connections of readers that are open at a time at one listener; beyond it the oldest one makes room. Half of the 1,024 files that
+/// a process may open by default.
+pub const READERS: usize = 512;
+
+/// A client that is silent for so long gets the classic JSON (stats.md).
+pub const SILENCE: Duration = Duration::from_millis(50);
+
+/// Bytes of an HTTP request's head; `curl` and browsers send less than 1 KiB.
+pub const REQUEST_HEAD: usize = 16 << 10;
+
+/// A request's head must come within this time, and the next one on the same connection too.
+pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// A connection of a reader lasts no longer than this: a slow one must not keep its place.
+pub const READER_TIME: Duration = Duration::from_secs(30);
+
+/// Workers are waited for so long before a reader is told what is known: a live loop turns every 100 ms.
+pub const PARCEL_TIME: Duration = Duration::from_millis(150);
+
+/// A capture loop that has not turned for so long has stalled.
+pub const STALL_TIME: Duration = Duration::from_secs(2);

@@ -44,7 +44,7 @@ enum Command {
     Bless,
     /// Record the golden cases again, from real servers
     Record(record::Options),
-    /// Measure speed and memory, speed as ratios to tcpdump in the same run
+    /// Measure speed (as ratios to tcpdump in the same run), memory, and what statistics cost
     Bench(bench::Options),
 }
 

@@ -24,6 +24,7 @@ enum Probe {
     Program(&'static str),
     Library(&'static str),
     File(&'static str),
+    Module(&'static str),
 }
 
 /// A platform's package manager.
@@ -133,6 +134,29 @@ pub const TEST: &[Need] = &[
         "nginx",
         ["nginx-light", "nginx", "nginx", "nginx", "nginx", "nginx"],
     ),
+    need(
+        "promtool",
+        [
+            "prometheus",
+            "golang-github-prometheus",
+            "prometheus",
+            "prometheus",
+            "golang-github-prometheus-prometheus",
+            "prometheus",
+        ],
+    ),
+    Need {
+        what: "the Prometheus client for Python",
+        probe: Probe::Module("prometheus_client.openmetrics.parser"),
+        packages: [
+            "python3-prometheus-client",
+            "python3-prometheus_client",
+            "py3-prometheus-client",
+            "python-prometheus_client",
+            "python3-prometheus-client",
+            "python",
+        ],
+    },
     need(
         "dnsmasq",
         [
@@ -253,6 +277,7 @@ impl Need {
             Probe::Program(name) => shell::find(name).is_some(),
             Probe::Library(name) => links(name),
             Probe::File(path) => Path::new(path).exists(),
+            Probe::Module(name) => imports(name),
         }
     }
 }
@@ -302,6 +327,12 @@ fn manager() -> Option<(usize, &'static Manager)> {
 
 fn is_root() -> bool {
     shell::text(&mut shell::command("id", &["-u"])).is_ok_and(|id| id == "0")
+}
+
+/// Whether Python can import a module.
+fn imports(module: &str) -> bool {
+    let import = format!("import {module}");
+    shell::text(&mut shell::command("python3", &["-c", &import])).is_ok()
 }
 
 /// Whether a C program can be linked with the library.

@@ -13,7 +13,7 @@ use crate::shell;
 
 /// The rooms in the order that data takes.
 const ORDER: &[&str] = &[
-    "source", "wire", "flow", "protocol", "exchange", "event", "sink", "lua", "pipeline",
+    "source", "wire", "flow", "protocol", "exchange", "event", "sink", "lua", "serve", "pipeline",
 ];
 
 /// Bounds: any room may name them.

@@ -207,18 +207,12 @@ pub struct Options {
 impl Options {
     /// What was asked for and is not in this build: the first such thing, a sentence for the user.
     pub fn lacking(&self) -> Option<String> {
-        let listens = self
-            .stats
-            .iter()
-            .any(|address| *address != StatsAddress::Off);
         let asked = [
             (
                 !self.scripts.is_empty() && cfg!(not(feature = "lua")),
                 "running Lua scripts",
                 "-S",
             ),
-            (listens, "the statistics listener", "-P"),
-            (self.keys.is_some(), "key statistics", "--keys"),
             (
                 self.otlp.is_some(),
                 "pushing to an OpenTelemetry collector",

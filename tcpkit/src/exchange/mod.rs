@@ -205,7 +205,7 @@ pub trait Report {
     /// Whether whole exchanges are wanted.
     fn wants_exchanges(&self) -> bool;
     /// A request and its response, already counted.
-    fn exchange(&mut self, exchange: &Exchange<'_>);
+    fn exchange(&mut self, service: Service, exchange: &Exchange<'_>);
     /// A request whose response never came.
     fn unanswered(&mut self, service: Service, unanswered: &Unanswered<'_>);
     /// A message that nobody answers.

@@ -129,26 +129,29 @@ impl Times {
         status_text: &[u8],
         report: &mut impl Report,
     ) {
-        report.exchange(&Exchange {
-            endpoints: &context.parties.endpoints(),
-            protocol: context.protocol,
-            command: pending.command,
-            text,
-            text_len: pending.text_len,
-            request: pending.span(),
-            response: Some(span(response)),
-            latency: Some(self.latency),
-            wait: self.wait,
-            status: response.status,
-            status_text,
-            hits: response.hits,
-            misses: response.misses,
-            error: response.has(Message::ERROR),
-            blocking: pending.flags & Message::BLOCKING != 0,
-            early: self.early,
-            cut: (response.flags | pending.flags) & Message::CUT != 0,
-            confidence: self.confidence,
-        });
+        report.exchange(
+            context.service,
+            &Exchange {
+                endpoints: &context.parties.endpoints(),
+                protocol: context.protocol,
+                command: pending.command,
+                text,
+                text_len: pending.text_len,
+                request: pending.span(),
+                response: Some(span(response)),
+                latency: Some(self.latency),
+                wait: self.wait,
+                status: response.status,
+                status_text,
+                hits: response.hits,
+                misses: response.misses,
+                error: response.has(Message::ERROR),
+                blocking: pending.flags & Message::BLOCKING != 0,
+                early: self.early,
+                cut: (response.flags | pending.flags) & Message::CUT != 0,
+                confidence: self.confidence,
+            },
+        );
     }
 }
 
@@ -502,26 +505,29 @@ impl Pairing {
         if !report.wants_exchanges() {
             return;
         }
-        report.exchange(&Exchange {
-            endpoints: &context.parties.endpoints(),
-            protocol: context.protocol,
-            command: pending.command,
-            text: self.text(pending),
-            text_len: pending.text_len,
-            request: pending.span(),
-            response: None,
-            latency: None,
-            wait: 0,
-            status: 0,
-            status_text: &[],
-            hits: 0,
-            misses: 0,
-            error: false,
-            blocking: pending.flags & Message::BLOCKING != 0,
-            early: false,
-            cut: pending.flags & Message::CUT != 0,
-            confidence: Confidence::Ambiguous,
-        });
+        report.exchange(
+            context.service,
+            &Exchange {
+                endpoints: &context.parties.endpoints(),
+                protocol: context.protocol,
+                command: pending.command,
+                text: self.text(pending),
+                text_len: pending.text_len,
+                request: pending.span(),
+                response: None,
+                latency: None,
+                wait: 0,
+                status: 0,
+                status_text: &[],
+                hits: 0,
+                misses: 0,
+                error: false,
+                blocking: pending.flags & Message::BLOCKING != 0,
+                early: false,
+                cut: pending.flags & Message::CUT != 0,
+                confidence: Confidence::Ambiguous,
+            },
+        );
     }
 
     /// A response that came whole, with nothing special about it, to whichever request is the oldest.

@@ -107,6 +107,8 @@ impl Gap {
 pub enum Seen {
     /// New bytes, or none at all.
     New,
+    /// New bytes that came after later ones of their direction.
+    OutOfOrder,
     /// Bytes that were seen before, from the same interface.
     Retransmission,
     /// A probe that a connection is alive (RFC 9293, section 3.8.4), or its like.
@@ -504,7 +506,13 @@ impl Conversation {
         }
         way.interface = packet.interface;
         way.newest = packet.time;
-        Seen::New
+        let latest = waiting.held[d].back();
+        let overtaken = latest.is_some_and(|latest| ahead(latest.seq, seq.wrapping_add(fresh - 1)));
+        if overtaken {
+            Seen::OutOfOrder
+        } else {
+            Seen::New
+        }
     }
 
     /// The next piece that can be told at capture time `now`, if there is one.

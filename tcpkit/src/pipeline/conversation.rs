@@ -109,6 +109,11 @@ impl Conversation {
         }
     }
 
+    /// Whether it is a TCP connection that has not ended.
+    pub fn is_connected(&self) -> bool {
+        matches!(&self.link, Link::Tcp(stream) if !stream.is_closed())
+    }
+
     /// Whether it can be forgotten, last seen at `seen`.
     pub fn is_over(&self, seen: Timestamp, now: Timestamp, timeout: Duration) -> bool {
         match &self.link {
@@ -380,13 +385,8 @@ impl Dialogue {
 
 impl Lent<'_> {
     fn count(&mut self, seen: Seen) {
-        let account = &mut self.outlet.stats.account;
-        match seen {
-            Seen::New => {}
-            Seen::Retransmission => account.retransmissions += 1,
-            Seen::KeepAlive => account.keepalives += 1,
-            Seen::Copy => account.duplicates += 1,
-        }
+        let port = self.server_port();
+        self.outlet.segment(port, seen);
     }
 }
 

@@ -12,11 +12,13 @@ use anyhow::Context as _;
 use super::loss::LossWatch;
 use super::outlet::Outlet;
 use super::outputs::{self, Outputs};
+use super::readers;
 use super::report::Report;
 use super::setup::{Setup, transports, well_known};
 use super::worker::Worker;
 use super::{ladder, privileges};
 use crate::cli::{Mode, Options};
+use crate::serve::Service;
 use crate::sink::stats::Stats;
 use crate::sink::stats::live::Live;
 use crate::sink::stats::summary::Summary;
@@ -45,6 +47,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let options = setup.options;
     let mut notices = Vec::new();
+    let listeners = readers::listen(options, &mut notices)?;
     let engine = ladder::open(&interest(options), options, &mut notices)?;
     notices.push(format!("capturing with {}", engine.describe()));
     let filter = filter(engine.as_ref(), options)?;
@@ -52,15 +55,19 @@ pub(super) fn run(
     let report = setup.report()?;
     privileges::keep(engine.privileges(), reopens_files(options))?;
     started()?;
+    let service = readers::start(setup, listeners)?;
     let (sinks, outputs) = Outputs::start(setup, &report, writer)?;
     outputs.tell(notices);
     let stats = Stats::new(setup.rules(), &setup.asked);
-    let worker = Worker::new(setup.settings(0, 1), Outlet::new(stats, sinks));
+    let desk = service.as_ref().map(|service| service.desk(0));
+    let outlet = Outlet::new(stats, sinks).with_desk(desk);
+    let worker = Worker::new(setup.settings(0, 1), outlet);
     Run {
         setup,
         engine,
         filter,
         worker,
+        service,
         report,
         outputs,
         loss: LossWatch::default(),
@@ -125,6 +132,8 @@ struct Run<'a> {
     /// What the engine leaves to be filtered.
     filter: Option<Filter>,
     worker: Worker,
+    /// Answers those who read statistics.
+    service: Option<Service>,
     report: Report,
     outputs: Outputs,
     loss: LossWatch,
@@ -196,6 +205,9 @@ impl Run<'_> {
         let mut notices = self.engine.take_notices();
         notices.append(&mut self.worker.outlet().notices);
         let live = self.live();
+        if let Some(desk) = self.worker.outlet().desk() {
+            desk.set_stages(live.stages());
+        }
         notices.extend(self.loss.look(now, &live));
         self.outputs.tell(notices);
     }
@@ -214,10 +226,14 @@ impl Run<'_> {
     fn finish(mut self) -> io::Result<()> {
         let live = self.live();
         let mut notices = self.engine.take_notices();
+        if let Some(desk) = self.worker.outlet().desk() {
+            desk.set_stages(live.stages());
+        }
         let mut outlet = self.worker.finish();
         notices.append(&mut outlet.notices);
         notices.extend(self.filter.iter().flat_map(Filter::notices).cloned());
         outlet.stats.account.dropped += live.lost.iter().map(|(_, count)| count).sum::<u64>();
+        outlet.close_desk();
         let finished = outlet.finish();
         let mut summary = Summary::new(&outlet.stats, self.setup.asked.len());
         summary.live = Some(Live {
@@ -233,6 +249,7 @@ impl Run<'_> {
         }
         self.outputs.tell(notices);
         self.outputs.end_notices();
+        readers::end(self.service, self.setup);
         left.map(drop)
     }
 }

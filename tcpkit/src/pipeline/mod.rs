@@ -9,6 +9,7 @@ mod offline;
 pub mod outlet;
 mod outputs;
 mod privileges;
+mod readers;
 mod report;
 mod run;
 #[cfg(feature = "lua")]

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 
 use super::outlet::Outlet;
+use super::readers;
 use super::report::Report;
 use super::setup::Setup;
 use super::worker::Worker;
 use crate::limits;
+use crate::serve::Service;
 use crate::sink::Sink;
 use crate::sink::pcap::{self, Writer};
 use crate::sink::stats::Stats;
@@ -29,9 +31,11 @@ const LOOK_EVERY: u32 = 1024;
 /// A sentence for the user: what cannot be opened, read or written.
 pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let options = setup.options;
+    let listeners = readers::listen(options, &mut Vec::new())?;
     let source = FileSource::open(path)?;
     let run = Run {
         setup,
+        service: readers::start(setup, listeners)?,
         report: setup.report()?,
     };
     // A bar and lines on the same terminal would tear each other.
@@ -42,7 +46,6 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let ran = run.read(source);
     drop(bar);
     let (mut outlet, report) = ran?;
-    outlet.stats.account.dropped += report.dropped;
     tell(outlet.notices.iter().chain(&report.notices));
     let ended = outlet.finish().and_then(|()| run.summarise(&outlet.stats));
     match ended {
@@ -52,6 +55,7 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     if outlet.stats.account.frames == 0 && !report.notices.is_empty() {
         bail!("{}: nothing could be read", path.display());
     }
+    readers::end(run.service, setup);
     Ok(())
 }
 
@@ -65,6 +69,8 @@ fn tell<'a>(notices: impl Iterator<Item = &'a String>) {
 
 struct Run<'a> {
     setup: &'a Setup<'a>,
+    /// Answers those who read statistics while the run goes on.
+    service: Option<Service>,
     report: Report,
 }
 
@@ -119,9 +125,10 @@ impl Run<'_> {
         sinks: Vec<Box<dyn Sink + Send>>,
     ) -> anyhow::Result<(Outlet, SourceReport)> {
         let mut filter = self.filter(&source)?;
-        let settings = self.setup.settings(worker, workers);
+        let (index, settings) = (worker, self.setup.settings(worker, workers));
         let stats = Stats::new(self.setup.rules(), &self.setup.asked);
-        let mut worker = Worker::new(settings, Outlet::new(stats, sinks));
+        let desk = self.service.as_ref().map(|service| service.desk(index));
+        let mut worker = Worker::new(settings, Outlet::new(stats, sinks).with_desk(desk));
         let count = self.setup.options.count.unwrap_or(u64::MAX);
         let duration = self.setup.options.duration.unwrap_or(Duration::MAX);
         let mut until_look = LOOK_EVERY;
@@ -147,7 +154,13 @@ impl Run<'_> {
         outlet
             .notices
             .extend(filter.iter().flat_map(Filter::notices).cloned());
-        Ok((outlet, source.report()))
+        let report = source.report();
+        if index == 0 {
+            outlet.stats.account.dropped += report.dropped;
+        }
+        // Before others' counts are added to its own.
+        outlet.close_desk();
+        Ok((outlet, report))
     }
 
     fn filter(&self, source: &FileSource) -> anyhow::Result<Option<Filter>> {

@@ -4,8 +4,11 @@ use std::io;
 
 use crate::event::{Event, Gap, Malformed, PacketEvent};
 use crate::exchange::{Exchange, OneWay, Report, Service, Tally, Unanswered};
+use crate::flow::Direction;
 use crate::flow::connection::Connection;
+use crate::flow::stream::Seen;
 use crate::sink::stats::Stats;
+use crate::sink::stats::desk::Desk;
 use crate::sink::{Needs, Sink};
 use crate::source::Timestamp;
 
@@ -18,6 +21,10 @@ pub struct Outlet {
     /// Sentences for the user, in the order in which they came up.
     pub notices: Vec<String>,
     sinks: Vec<Box<dyn Sink + Send>>,
+    /// Whether exchanges are told to anybody.
+    tells: bool,
+    /// Where somebody reads statistics while the run goes on.
+    desk: Option<Box<Desk>>,
     needs: Needs,
     failure: Option<io::Error>,
     told: Vec<(u16, &'static str)>,
@@ -38,10 +45,68 @@ impl Outlet {
             stats,
             exchanges: 0,
             notices,
+            tells: !sinks.is_empty(),
+            desk: None,
             sinks,
             needs,
             failure: None,
             told,
+        }
+    }
+
+    /// Counts for those who read statistics while the run goes on.
+    pub fn with_desk(mut self, desk: Option<Desk>) -> Self {
+        if let Some(desk) = desk {
+            self.desk = Some(Box::new(desk));
+            self.needs.text = true;
+            self.tells = true;
+        }
+        self
+    }
+
+    /// Whether somebody reads statistics while the run goes on.
+    pub fn is_read(&self) -> bool {
+        self.desk.is_some()
+    }
+
+    /// Where counts are handed to those who read them, if there are such.
+    pub fn desk(&mut self) -> Option<&mut Desk> {
+        self.desk.as_deref_mut()
+    }
+
+    /// The loop has turned: whoever waits for statistics gets them.
+    pub fn look(&mut self, now: Timestamp) {
+        if let Some(desk) = &mut self.desk {
+            desk.look(now, &self.stats);
+        }
+    }
+
+    /// Hands the last counts to those who read them.
+    pub fn close_desk(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            desk.close(&self.stats);
+        }
+    }
+
+    /// Counts a frame of a conversation with this server port for readers.
+    pub fn count_packet(&mut self, port: u16, way: Direction, wire_len: u32, zero_window: bool) {
+        if let Some(desk) = &mut self.desk {
+            let place = self.stats.place(port) as u16;
+            desk.detail.packet(place, way, wire_len, zero_window);
+        }
+    }
+
+    /// Counts what a segment turned out to be.
+    pub fn segment(&mut self, port: u16, seen: Seen) {
+        let account = &mut self.stats.account;
+        match seen {
+            Seen::New | Seen::OutOfOrder => {}
+            Seen::Retransmission => account.retransmissions += 1,
+            Seen::KeepAlive => account.keepalives += 1,
+            Seen::Copy => account.duplicates += 1,
+        }
+        if let Some(desk) = &mut self.desk {
+            desk.detail.segment(self.stats.place(port) as u16, seen);
         }
     }
 
@@ -76,11 +141,18 @@ impl Outlet {
 
     /// Capture time passed a whole second.
     pub fn tick(&mut self, now: Timestamp) {
+        if let Some(desk) = &mut self.desk {
+            desk.hand_over(now, &self.stats);
+        }
         self.tell(&Event::Tick(now));
     }
 
     /// A connection was opened, established, closed or reset.
     pub fn connection(&mut self, connection: &Connection) {
+        if let Some(desk) = &mut self.desk {
+            let place = self.stats.place(connection.endpoints.server.port());
+            desk.detail.connection(place as u16, connection);
+        }
         self.tell(&Event::Connection(connection));
     }
 
@@ -135,15 +207,21 @@ impl Report for Outlet {
 
     #[inline]
     fn wants_exchanges(&self) -> bool {
-        !self.sinks.is_empty()
+        self.tells
     }
 
-    fn exchange(&mut self, exchange: &Exchange<'_>) {
+    fn exchange(&mut self, service: Service, exchange: &Exchange<'_>) {
+        if let Some(desk) = &mut self.desk {
+            desk.detail.exchange(service, exchange);
+        }
         self.tell(&Event::Exchange(exchange));
     }
 
     fn unanswered(&mut self, service: Service, unanswered: &Unanswered<'_>) {
         self.stats.unanswered(service, unanswered);
+        if let Some(desk) = &mut self.desk {
+            desk.detail.unanswered(service, unanswered);
+        }
         self.tell(&Event::Unanswered(unanswered));
     }
 

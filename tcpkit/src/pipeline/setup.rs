@@ -175,6 +175,7 @@ impl<'a> Setup<'a> {
         if self.signals.reload.swap(false, Ordering::Relaxed) {
             worker.outlet().tell(&Event::Reload);
         }
+        worker.look();
         self.signals.stop.load(Ordering::Relaxed) || worker.outlet().has_failed()
     }
 }

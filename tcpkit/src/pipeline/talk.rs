@@ -68,7 +68,8 @@ impl<'a> Lent<'a> {
         self.output
     }
 
-    fn server_port(&self) -> u16 {
+    /// The server's port.
+    pub fn server_port(&self) -> u16 {
         self.parties.endpoints().server.port()
     }
 

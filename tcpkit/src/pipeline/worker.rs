@@ -3,6 +3,7 @@
 //! Every worker walks all frames and leaves those of other workers' shards aside, so nothing is
 //! handed between threads and what comes out does not depend on their number.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::talk::{Lent, Talk};
 use crate::event::PacketEvent;
 use crate::exchange::Silence;
 use crate::flow::table::Table;
-use crate::flow::{FlowKey, Side};
+use crate::flow::{Direction, FlowKey, Side};
 use crate::limits;
 use crate::protocol::Output;
 use crate::sink::Needs;
@@ -52,6 +53,8 @@ struct Core {
     output: Output,
     outlet: Outlet,
     needs: Needs,
+    /// Packets are told or counted for somebody.
+    attends: bool,
     now: Timestamp,
     begun: Option<Timestamp>,
     next_second: u64,
@@ -81,6 +84,7 @@ impl Worker {
             settings,
             shards,
             output,
+            attends: needs.packets || outlet.is_read(),
             outlet,
             needs,
             now: Timestamp::default(),
@@ -132,6 +136,12 @@ impl Worker {
         self.core.now
     }
 
+    /// The loop has turned: whoever waits for statistics gets them.
+    pub fn look(&mut self) {
+        let now = self.core.now;
+        self.core.outlet.look(now);
+    }
+
     /// Where finds go.
     pub fn outlet(&mut self) -> &mut Outlet {
         &mut self.core.outlet
@@ -148,6 +158,10 @@ impl Worker {
         self.core.end();
         if self.core.counts {
             self.core.outlet.stats.account.fragments_lost += self.decoder.fragments_lost();
+        }
+        let now = self.core.now;
+        if let Some(desk) = self.core.outlet.desk() {
+            desk.pass(now);
         }
         self.core.outlet
     }
@@ -185,6 +199,9 @@ impl Core {
         let now = self.now;
         if self.begun.is_none() {
             self.begun = Some(now);
+            if let Some(desk) = self.outlet.desk() {
+                desk.begin(now);
+            }
             self.next_second = (now.0 / SECOND + 1).saturating_mul(SECOND);
         }
         self.next_stalled = now.0.saturating_add(STALLED_EVERY);
@@ -192,6 +209,7 @@ impl Core {
         if now.0 >= self.next_second {
             self.next_second = (now.0 / SECOND + 1).saturating_mul(SECOND);
             self.sweep();
+            self.count_open();
             self.outlet.tick(now);
         }
     }
@@ -240,13 +258,16 @@ impl Core {
         let Some((_, conversation)) = table.get_mut(place) else {
             return;
         };
-        if self.needs.packets {
+        if self.attends {
             let direction = conversation.direction(from);
-            self.outlet.packet(&PacketEvent {
-                frame: *frame,
-                packet: *packet,
-                direction,
-            });
+            let port = key.endpoint(conversation.server()).port();
+            attend(
+                &mut self.outlet,
+                self.needs,
+                frame,
+                packet,
+                (port, direction),
+            );
         }
         let lent = &mut Lent::new(&mut self.outlet, &mut self.output, &key, conversation);
         match packet.transport {
@@ -363,8 +384,26 @@ impl Core {
         }
     }
 
+    /// Tells readers how many connections are open at each port.
+    fn count_open(&mut self) {
+        let Some(desk) = self.outlet.desk() else {
+            return;
+        };
+        let mut open = BTreeMap::new();
+        for table in self.shards.iter_mut().flatten() {
+            for (_, key, _, conversation) in table.iter_mut() {
+                if conversation.is_connected() {
+                    let port = key.endpoint(conversation.server()).port();
+                    *open.entry(port).or_default() += 1;
+                }
+            }
+        }
+        desk.set_open(open);
+    }
+
     fn end(&mut self) {
         let now = self.now;
+        self.count_open();
         let threshold = self.settings.threshold.unwrap_or_default();
         for table in self.shards.iter_mut().flatten() {
             for (_, key, _, conversation) in table.iter_mut() {
@@ -380,4 +419,26 @@ fn count_held(sum: &mut usize, conversation: &mut Conversation) {
     let held = conversation.held_bytes();
     *sum = *sum - conversation.counted as usize + held;
     conversation.counted = held as u32;
+}
+
+/// Tells or counts a packet, where somebody wants that. Windows of segments that begin or end a connection say nothing.
+#[inline(never)]
+fn attend(
+    outlet: &mut Outlet,
+    needs: Needs,
+    frame: &Frame<'_>,
+    packet: &Packet<'_>,
+    (port, direction): (u16, Direction),
+) {
+    let quiet = flag::SYN | flag::FIN | flag::RST;
+    let zero_window =
+        packet.transport == Transport::Tcp && packet.window == 0 && packet.flags & quiet == 0;
+    outlet.count_packet(port, direction, frame.wire_len, zero_window);
+    if needs.packets {
+        outlet.packet(&PacketEvent {
+            frame: *frame,
+            packet: *packet,
+            direction,
+        });
+    }
 }

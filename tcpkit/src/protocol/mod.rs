@@ -103,6 +103,18 @@ pub trait Protocol: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Hands the keys that a request names to `each`, in its order, the last perhaps cut where `kept` ends. What
+    /// is no key for certain is none: no value and no secret may pass for one.
+    fn keys(&self, command: u16, kept: &[u8], each: &mut dyn FnMut(&[u8])) {
+        let _ = (command, kept, each);
+    }
+
+    /// Appends the lengths of a request's arguments, its command excluded, at most `max`; nothing where the
+    /// protocol has no such thing.
+    fn argument_sizes(&self, kept: &[u8], max: usize, out: &mut Vec<u32>) {
+        let _ = (kept, max, out);
+    }
+
     /// The name of a response status code for reports, such as `MOVED`, `NXDOMAIN`, `404`.
     fn status(&self, code: u16) -> StatusName;
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: speed as ratios to tcpdump in the same run, memory, and what live capture costs.
+//! `cargo xtask bench`: speed as ratios to tcpdump in the same run, memory, what statistics and live capture cost.
 //!
 //! The recordings are made here, from redis-server and redis-benchmark on loopback, and kept under
 //! `target/bench`. What comes out is printed and kept in `benches/results`, with date and machine.
@@ -8,6 +8,7 @@ mod lua;
 mod machine;
 mod recordings;
 mod speed;
+mod stats;
 mod time;
 
 use std::fmt::Write as _;
@@ -34,6 +35,7 @@ enum Part {
     Memory,
     /// What watching costs a redis-server; needs root
     Live,
+    Stats,
 }
 
 /// Measures, prints and keeps the results.
@@ -56,6 +58,9 @@ pub fn main(options: &Options) -> Result<()> {
     }
     if wanted(Part::Lua) {
         lua::measure(&mut report, options.quick)?;
+    }
+    if wanted(Part::Stats) {
+        stats::measure(&mut report, options.quick)?;
     }
     if wanted(Part::Memory) {
         memory(&mut report)?;

@@ -121,7 +121,7 @@ fn tcpdump(recording: &Recording) -> Command {
     command
 }
 
-fn tcpkit(recording: &Recording, args: &[&str]) -> Command {
+pub(super) fn tcpkit(recording: &Recording, args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command
         .arg("-r")

@@ -14,6 +14,7 @@ mod binary;
 mod command;
 mod conversation;
 mod find;
+mod keys;
 mod pending;
 mod render;
 mod reply;
@@ -65,6 +66,14 @@ impl Protocol for Memcached {
 
     fn render(&self, kept: &[u8], max: usize, out: &mut Vec<u8>) -> usize {
         render::request(kept, max, out)
+    }
+
+    fn keys(&self, _: u16, kept: &[u8], each: &mut dyn FnMut(&[u8])) {
+        keys::keys(kept, each);
+    }
+
+    fn argument_sizes(&self, kept: &[u8], max: usize, out: &mut Vec<u32>) {
+        keys::sizes(kept, max, out);
     }
 
     fn status(&self, code: u16) -> StatusName {

@@ -13,6 +13,7 @@
 //! (`antirez/RESP3`), and where they are silent what redis-server does.
 
 mod commands;
+mod keys;
 mod probe;
 mod render;
 mod request;
@@ -70,6 +71,14 @@ impl Protocol for Redis {
 
     fn render(&self, kept: &[u8], max: usize, out: &mut Vec<u8>) -> usize {
         render::render(kept, max, out)
+    }
+
+    fn keys(&self, command: u16, kept: &[u8], each: &mut dyn FnMut(&[u8])) {
+        keys::keys(command, kept, each);
+    }
+
+    fn argument_sizes(&self, kept: &[u8], max: usize, out: &mut Vec<u32>) {
+        keys::sizes(kept, max, out);
     }
 
     fn status(&self, code: u16) -> StatusName {

@@ -1,9 +1,10 @@
 //! The capture's own account: what was seen, what was not, and where it went.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Counts of frames and conversations. A number of exchanges without it says little.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Account {
     /// Frames read from the source.
     pub frames: u64,
@@ -58,6 +59,19 @@ pub struct Account {
 impl Account {
     /// Adds what another worker counted. Frames are counted by one worker only.
     pub fn merge(&mut self, other: &Self) {
+        self.each(other, |count, more| *count += more);
+    }
+
+    /// What was counted since `before`, which is an earlier state of the same account.
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = self.clone();
+        since.each(before, |count, before| {
+            *count = count.saturating_sub(before)
+        });
+        since
+    }
+
+    fn each(&mut self, other: &Self, with: impl Fn(&mut u64, u64)) {
         let Self {
             frames,
             captured_bytes,
@@ -84,29 +98,29 @@ impl Account {
             in_flight,
             overflowed,
         } = other;
-        self.frames += frames;
-        self.captured_bytes += captured_bytes;
-        self.wire_bytes += wire_bytes;
-        self.dropped += dropped;
-        self.matched += matched;
-        self.other += not_ip;
-        self.unknown_link += unknown_link;
-        self.truncated += truncated;
-        self.malformed_frames += malformed_frames;
-        self.fragments += fragments;
-        self.fragments_lost += fragments_lost;
-        self.duplicates += duplicates;
-        self.retransmissions += retransmissions;
-        self.keepalives += keepalives;
-        self.gaps += gaps;
-        self.gap_bytes += gap_bytes;
-        self.conversations += conversations;
-        self.joined += joined;
-        self.evicted += evicted;
-        self.opaque += opaque;
-        self.unrecognised += unrecognised;
-        self.malformed += malformed;
-        self.in_flight += in_flight;
-        self.overflowed += overflowed;
+        with(&mut self.frames, *frames);
+        with(&mut self.captured_bytes, *captured_bytes);
+        with(&mut self.wire_bytes, *wire_bytes);
+        with(&mut self.dropped, *dropped);
+        with(&mut self.matched, *matched);
+        with(&mut self.other, *not_ip);
+        with(&mut self.unknown_link, *unknown_link);
+        with(&mut self.truncated, *truncated);
+        with(&mut self.malformed_frames, *malformed_frames);
+        with(&mut self.fragments, *fragments);
+        with(&mut self.fragments_lost, *fragments_lost);
+        with(&mut self.duplicates, *duplicates);
+        with(&mut self.retransmissions, *retransmissions);
+        with(&mut self.keepalives, *keepalives);
+        with(&mut self.gaps, *gaps);
+        with(&mut self.gap_bytes, *gap_bytes);
+        with(&mut self.conversations, *conversations);
+        with(&mut self.joined, *joined);
+        with(&mut self.evicted, *evicted);
+        with(&mut self.opaque, *opaque);
+        with(&mut self.unrecognised, *unrecognised);
+        with(&mut self.malformed, *malformed);
+        with(&mut self.in_flight, *in_flight);
+        with(&mut self.overflowed, *overflowed);
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::snapshot::Stage;
 use crate::source::live::Counters;
 
 /// A live run's own account, by stage.
@@ -44,6 +45,21 @@ impl Live {
             unparsed: counters.unparsed,
             ..Self::default()
         }
+    }
+
+    /// What passed on the way from the interface, and what was lost there: in the kernel, where headers were not
+    /// parsed; in the buffer between kernel and reader, where there was no room.
+    pub fn stages(&self) -> Vec<Stage> {
+        let lost = self.lost.iter().map(|(_, count)| count).sum();
+        let stage = |name: &str, passed, lost| Stage {
+            name: name.to_owned(),
+            passed,
+            lost,
+        };
+        vec![
+            stage("kernel", self.matched, self.unparsed),
+            stage("buffer", self.delivered, lost),
+        ]
     }
 
     /// Writes it for people: the stages, then only what is not zero.

@@ -4,9 +4,19 @@
 //! they are merged when somebody asks. What is counted does not depend on the number of threads.
 
 pub mod account;
+pub mod book;
+pub mod clients;
+pub mod desk;
+pub mod detail;
+pub mod figures;
 pub mod histogram;
+pub mod keys;
 pub mod live;
 pub mod metrics;
+mod shape;
+pub mod slowest;
+pub mod snapshot;
+pub mod sparse;
 pub mod summary;
 
 pub use account::Account;
@@ -124,6 +134,21 @@ impl PortStats {
         })
     }
 
+    /// What is counted of the port as a whole.
+    pub fn counts(&self) -> figures::PortCounts {
+        figures::PortCounts {
+            latencies: self.buckets,
+            slow: self.slow,
+            unanswered: self.unanswered,
+            blocking: self.blocking,
+            ambiguous: self.ambiguous,
+            resynced: self.resynced,
+            one_way: self.one_way,
+            orphans: self.orphans,
+            late: self.late,
+        }
+    }
+
     /// All latencies of the port together.
     pub fn latencies(&self) -> Histogram {
         let mut all = Histogram::default();
@@ -230,6 +255,21 @@ pub struct Rules {
     pub include_blocking: bool,
 }
 
+impl Rules {
+    /// The threshold in nanoseconds; without one the longest time there is.
+    pub fn threshold_ns(&self) -> u64 {
+        self.threshold.map_or(u64::MAX, |threshold| {
+            u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX)
+        })
+    }
+}
+
+/// The label of a command.
+pub fn label(protocol: &'static dyn Protocol, command: u16) -> &'static str {
+    let labels = protocol.commands();
+    labels.get(usize::from(command)).copied().unwrap_or("other")
+}
+
 /// Statistics of a run or of one worker's part of it.
 #[derive(Clone, Debug)]
 pub struct Stats {
@@ -245,13 +285,10 @@ pub struct Stats {
 impl Stats {
     /// Statistics that hold nothing yet but the ports that were asked for, in their order.
     pub fn new(rules: Rules, ports: &[u16]) -> Self {
-        let threshold = rules.threshold.map_or(u64::MAX, |threshold| {
-            u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX)
-        });
         let mut stats = Self {
             account: Account::default(),
             rules,
-            threshold,
+            threshold: rules.threshold_ns(),
             ports: Vec::new(),
             index: Box::new([0; 1 << 16]),
         };
@@ -266,7 +303,8 @@ impl Stats {
         &self.ports
     }
 
-    fn place(&mut self, port: u16) -> usize {
+    /// The place of a port in [`Stats::ports`], made where it is new.
+    pub fn place(&mut self, port: u16) -> usize {
         let entry = &mut self.index[usize::from(port)];
         if *entry == 0 {
             // 65,535 entries hold every port but one; port 0 is no server's.

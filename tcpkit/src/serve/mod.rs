@@ -1,0 +1,87 @@
+//! Answers those who ask for statistics while the run goes on.
+//!
+//! Reads what workers hand over at their [`Desk`]s, makes [`Snapshot`](crate::sink::stats::snapshot::Snapshot)s in a
+//! thread of its own ([`keeper`]), and serves them over TCP in another ([`server`]): the capture's thread does neither.
+//! Beside the sources and the terminal this is the only room that reads a clock.
+
+pub mod classic;
+mod guest;
+mod health;
+pub mod keeper;
+pub mod listen;
+pub mod metrics;
+mod page;
+mod pages;
+mod routes;
+pub mod server;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+pub use self::keeper::{Keeper, Reader};
+use crate::sink::stats::Rules;
+use crate::sink::stats::desk::Desk;
+use crate::sink::stats::snapshot::KeyForm;
+
+/// What is to be served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How exchanges are counted.
+    pub rules: Rules,
+    /// Ports that were asked for.
+    pub asked: Vec<u16>,
+    /// How keys are shown.
+    pub keys: KeyForm,
+    /// Name of the mode, for the classic form that tells it.
+    pub mode: &'static str,
+    /// Capture time is the time of day: it goes on where nothing is captured.
+    pub live: bool,
+}
+
+/// Everything that answers readers.
+#[derive(Debug)]
+pub struct Service {
+    keeper: Keeper,
+    server: Option<server::Server>,
+}
+
+impl Service {
+    /// Begins to answer at these listeners; without one, only those within the program.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(settings: Settings, listeners: Vec<TcpListener>) -> std::io::Result<Self> {
+        let mode = settings.mode;
+        let keeper = Keeper::start(settings)?;
+        let server = match listeners.is_empty() {
+            true => None,
+            false => Some(server::Server::start(listeners, keeper.reader(), mode)?),
+        };
+        Ok(Self { keeper, server })
+    }
+
+    /// The desk of a worker.
+    pub fn desk(&self, worker: usize) -> Desk {
+        self.keeper.desk(worker)
+    }
+
+    /// For readers within the program.
+    pub fn reader(&self) -> Reader {
+        self.keeper.reader()
+    }
+
+    /// Goes on answering until `stop` is set, after the capture has ended.
+    pub fn linger(&self, stop: &Arc<AtomicBool>) {
+        while self.server.is_some() && !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
+    /// Ends answering; answers that are under way are finished within a moment.
+    pub fn end(self) {
+        if let Some(server) = self.server {
+            server.end();
+        }
+    }
+}
