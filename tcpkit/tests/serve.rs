@@ -29,6 +29,7 @@ impl Run {
 
     fn start_at(address: &str, case: &Case, args: &[&str]) -> Self {
         let mut child = tcpkit()
+            .current_dir(case.path(""))
             .arg("-r")
             .arg(case.input())
             .args(case.args())
