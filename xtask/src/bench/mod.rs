@@ -3,6 +3,7 @@
 //! The recordings are made here, from redis-server and redis-benchmark on loopback, and kept under
 //! `target/bench`. What comes out is printed and kept in `benches/results`, with date and machine.
 
+mod kernel;
 mod live;
 mod lua;
 mod machine;
@@ -33,6 +34,8 @@ enum Part {
     Speed,
     Lua,
     Memory,
+    /// What a frame costs in the kernel; needs root
+    Kernel,
     /// What watching costs a redis-server; needs root
     Live,
     Stats,
@@ -64,6 +67,9 @@ pub fn main(options: &Options) -> Result<()> {
     }
     if wanted(Part::Memory) {
         memory(&mut report)?;
+    }
+    if wanted(Part::Kernel) {
+        kernel::measure(&mut report, options.quick)?;
     }
     if wanted(Part::Live) {
         live::measure(&mut report, options.quick)?;

@@ -9,8 +9,7 @@ use super::attach::{Place, link};
 use super::interfaces::{Device, devices};
 use super::ladder::reason;
 use super::object::{Kernel, RingSizes};
-use super::{Refusal, clsact, system};
-use crate::limits::RINGS_BYTES;
+use super::{Refusal, clsact, cost, system};
 use crate::source::live::Interest;
 
 /// What this host can do, as lines for a terminal; about one interface, or all that are up.
@@ -25,6 +24,7 @@ pub fn doctor(interface: Option<&str>) -> Result<String, Refusal> {
     match Kernel::load(&Interest::default(), false) {
         Ok(mut kernel) => {
             programs(&mut report, &mut kernel);
+            costs(&mut report);
             for device in &chosen {
                 examine(&mut report, &mut kernel, device);
             }
@@ -78,7 +78,7 @@ fn host(report: &mut String) {
         false => format!("missing {}; libpcap needs CAP_NET_RAW", missing.join(", ")),
     };
     line(report, "capabilities", &held);
-    let sizes = RingSizes::new(RINGS_BYTES);
+    let sizes = RingSizes::new(RingSizes::default_budget());
     let kilobytes = sizes.bytes >> 10;
     line(
         report,
@@ -101,6 +101,23 @@ fn programs(report: &mut String, kernel: &mut Kernel) {
             &taken.map_or_else(|why| format!("no: {why}"), |()| "yes".to_owned()),
         );
     }
+}
+
+/// What frames cost here, with rings as a run has them.
+fn costs(report: &mut String) {
+    let told = match cost::measure(RingSizes::default_budget()) {
+        Ok(cost) => format!(
+            "unmonitored {} ns, {} bytes {} ns, {} bytes {} ns; of that the test run itself {} ns",
+            cost.unmonitored,
+            cost::SMALL,
+            cost.small,
+            cost::LARGE,
+            cost.large,
+            cost.empty
+        ),
+        Err(refusal) => format!("not known: {refusal}"),
+    };
+    line(report, "cost a frame", &told);
 }
 
 fn examine(report: &mut String, kernel: &mut Kernel, device: &Device) {

@@ -7,6 +7,7 @@
 mod attach;
 mod clock;
 mod clsact;
+mod cost;
 mod doctor;
 mod engine;
 mod interfaces;

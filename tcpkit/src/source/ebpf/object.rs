@@ -11,7 +11,7 @@ use tcpkit_common::{Address, Counters, FRAME, FULL, OFF, Ports, map, setting};
 
 use super::ring::Ring;
 use super::{Refusal, system};
-use crate::limits::{RING_BYTES, RINGS_BYTES};
+use crate::limits::{RING_BYTES, RING_BYTES_A_CPU, RINGS_BYTES};
 use crate::source::live::Interest;
 
 /// The object, built by `cargo xtask ebpf`.
@@ -34,7 +34,7 @@ impl Kernel {
     /// When the kernel refuses.
     pub(super) fn load(interest: &Interest, heartbeat: bool) -> Result<Self, Refusal> {
         system::lift_memory_limit();
-        let sizes = RingSizes::new(interest.buffer.unwrap_or(RINGS_BYTES));
+        let sizes = RingSizes::new(interest.buffer.unwrap_or_else(RingSizes::default_budget));
         let mut ebpf = load(interest, &sizes, heartbeat).map_err(|error| refused(&error))?;
         let counters = counters(&mut ebpf).map_err(|error| refused(&error))?;
         set_ports(&mut ebpf, interest).map_err(|error| refused(&error))?;
@@ -96,6 +96,12 @@ pub(super) struct RingSizes {
 }
 
 impl RingSizes {
+    /// Bytes of all rings together, unless the user says otherwise.
+    pub(super) fn default_budget() -> u64 {
+        let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len() as u64);
+        (cpus * RING_BYTES_A_CPU).clamp(*RINGS_BYTES.start(), *RINGS_BYTES.end())
+    }
+
     /// For a budget in bytes. A ring's size is a power of two and at least a page.
     pub(super) fn new(budget: u64) -> Self {
         let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len() as u64);

@@ -46,6 +46,16 @@ const CONFIGS: &[Config] = &[
         is_tcpkit: false,
     },
     Config {
+        name: "tcpkit -q",
+        command: || tcpkit(&["--backend", "ebpf"]),
+        is_tcpkit: true,
+    },
+    Config {
+        name: "tcpkit -q --xdp",
+        command: || tcpkit(&["--xdp"]),
+        is_tcpkit: true,
+    },
+    Config {
         name: "tcpkit -q --backend pcap",
         command: || tcpkit(&["--backend", "pcap"]),
         is_tcpkit: true,

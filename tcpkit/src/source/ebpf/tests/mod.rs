@@ -2,6 +2,7 @@
 //!
 //! They need root. Without it they say so and pass, unless `CI=true`.
 
+mod cost;
 mod frames;
 mod goldens;
 mod host;
