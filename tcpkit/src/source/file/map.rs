@@ -11,15 +11,13 @@ use std::sync::{Arc, OnceLock};
 use memmap2::{Mmap, MmapOptions};
 
 use super::SourceError;
+use super::ahead::{self, Ahead};
 use super::cursor::Cursor;
 use super::progress::Progress;
 use super::truncation::Watch;
 
 /// How far ahead of the walk cache lines are asked for, in bytes: some thirty small frames.
 const AHEAD: usize = 4096;
-
-/// How many bytes of the map are populated at a time.
-const POPULATE: usize = 2 << 20;
 
 /// A file's bytes, as many as there were when it was mapped.
 #[derive(Debug)]
@@ -42,23 +40,11 @@ impl Map {
         let watch = Watch::new(bytes.as_ptr() as usize, bytes.len())?;
         Some(Self { watch, bytes })
     }
+}
 
-    /// Has the kernel map the next pages behind `at` at once, which costs less than a fault for every
-    /// few of them; returns where to ask again.
-    #[cold]
-    fn populate(&self, at: usize) -> usize {
-        let len = self.bytes.len();
-        let from = at.next_multiple_of(POPULATE).min(len);
-        #[cfg(target_os = "linux")]
-        if from < len {
-            // Before Linux 5.14 there is no such advice: pages are mapped as they are touched.
-            let _ = self.bytes.advise_range(
-                memmap2::Advice::PopulateRead,
-                from,
-                POPULATE.min(len - from),
-            );
-        }
-        from.max(at + 1)
+impl AsRef<Mmap> for Map {
+    fn as_ref(&self) -> &Mmap {
+        &self.bytes
     }
 }
 
@@ -68,6 +54,8 @@ struct Shared {
     name: String,
     file: File,
     first: Arc<Map>,
+    /// Maps the pages of `first` ahead of its readers, where the file is long.
+    ahead: Option<Ahead>,
     grown: OnceLock<Option<Arc<Map>>>,
     progress: Arc<Progress>,
     /// The length at which the file was last seen shorter than its map; `u64::MAX` if never.
@@ -95,8 +83,8 @@ pub(super) struct Mapped {
     shared: Arc<Shared>,
     map: Arc<Map>,
     at: usize,
-    /// The pages before this place were asked for.
-    populated: usize,
+    /// From this place on pages are asked for again.
+    asked: usize,
 }
 
 impl Mapped {
@@ -109,6 +97,7 @@ impl Mapped {
             name: name.to_owned(),
             file,
             first: Arc::clone(&map),
+            ahead: Ahead::start(Arc::clone(&map)),
             grown: OnceLock::new(),
             progress: Arc::new(Progress::new(len)),
             shrunk: AtomicU64::new(u64::MAX),
@@ -117,7 +106,7 @@ impl Mapped {
             shared,
             map,
             at: 0,
-            populated: 0,
+            asked: 0,
         })
     }
 
@@ -128,7 +117,7 @@ impl Mapped {
             shared: Arc::clone(&self.shared),
             map,
             at: 0,
-            populated: 0,
+            asked: 0,
         }
     }
 
@@ -140,6 +129,20 @@ impl Mapped {
     /// Gives up the map for the file, from its first byte.
     pub fn into_file(self) -> Option<File> {
         self.shared.file.try_clone().ok()
+    }
+
+    /// Sees to it that the next pages are mapped.
+    #[cold]
+    fn ask(&mut self) {
+        self.asked = match &self.shared.ahead {
+            Some(ahead) if Arc::ptr_eq(&self.map, &self.shared.first) => ahead.reached(self.at),
+            _ => {
+                let next = ahead::next_step(self.at);
+                // Where that cannot be had, pages are mapped as they are touched.
+                let _ = ahead::populate(&self.map.bytes, next);
+                next.max(self.at + 1)
+            }
+        };
     }
 
     /// Takes the longer map, once, where there is one.
@@ -172,13 +175,13 @@ impl Cursor for Mapped {
     #[inline]
     fn take(&mut self, skip: usize, len: usize) -> &[u8] {
         let to = self.at + skip + len;
+        if to >= self.asked {
+            self.ask();
+        }
         let Some(passed) = self.map.bytes.get(self.at..to) else {
             return &[];
         };
         self.at = to;
-        if to >= self.populated {
-            self.populated = self.map.populate(to);
-        }
         prefetch(passed);
         passed.get(skip..).unwrap_or_default()
     }

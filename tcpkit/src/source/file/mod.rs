@@ -9,6 +9,7 @@
 //! file that is still being written is read up to where it ends when its end is first reached.
 
 mod account;
+mod ahead;
 mod cursor;
 mod map;
 mod open;
