@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use tcpkit_common::{EGRESS, INGRESS, IP, count, map};
 
-use super::clock::{self, Clock};
 use super::interfaces::{Device, devices};
 use super::ladder::Ladder;
 use super::log::Diagnostics;
@@ -13,6 +12,7 @@ use super::pace::{Pace, fullest};
 use super::ring::Record;
 use super::{Hooks, Refusal};
 use crate::limits::{INTERFACES, RING_HOLD};
+use crate::source::clock::BootClock;
 use crate::source::live::{Counters, Engine, Interest, Privilege};
 use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp};
 
@@ -23,7 +23,7 @@ const CHORES: Duration = Duration::from_secs(1);
 pub(super) struct Rings {
     ladder: Ladder,
     pace: Pace,
-    clock: Clock,
+    clock: BootClock,
     diagnostics: Option<Diagnostics>,
     seen: Seen,
     /// Names that were asked for; none for every interface.
@@ -63,7 +63,7 @@ impl Rings {
         let mut engine = Self {
             ladder,
             pace,
-            clock: Clock::new(),
+            clock: BootClock::start(),
             diagnostics,
             seen: Seen::new(interest.snaplen.unwrap_or(0)),
             wanted: interest.interfaces.clone(),
@@ -151,7 +151,7 @@ impl Rings {
 
     fn drain(&mut self, each: &mut dyn FnMut(&Frame<'_>) -> bool) -> Drained {
         let (clock, seen) = (&self.clock, &mut self.seen);
-        let horizon = clock::boot().saturating_sub(RING_HOLD.as_nanos() as u64);
+        let horizon = BootClock::boot().saturating_sub(RING_HOLD.as_nanos() as u64);
         let drained = drain(&mut self.ladder.kernel.rings, horizon, &mut |record| {
             seen.frame(record, clock).is_none_or(|frame| each(&frame))
         });
@@ -194,7 +194,7 @@ impl Engine for Rings {
     }
 
     fn clock(&mut self) -> Timestamp {
-        self.clock.time(clock::boot())
+        self.clock.time(BootClock::boot())
     }
 
     fn settled(&self) -> Timestamp {
@@ -255,7 +255,7 @@ impl Seen {
     }
 
     /// The frame of a record; `None` for an interface that is not known, whose frames nobody asked for.
-    fn frame<'a>(&mut self, record: &Record<'a>, clock: &Clock) -> Option<Frame<'a>> {
+    fn frame<'a>(&mut self, record: &Record<'a>, clock: &BootClock) -> Option<Frame<'a>> {
         // An index may be given again: the last one counts.
         let interface = self
             .indexes
