@@ -202,6 +202,7 @@ pub const VM: &[Need] = &[
     debian_file("a static busybox", "/usr/bin/busybox", "busybox-static"),
     debian_file("cpio", "/usr/bin/cpio", "cpio"),
     debian_file("depmod", "/usr/sbin/depmod", "kmod"),
+    debian_file("unxz", "/usr/bin/unxz", "xz-utils"),
     debian_file("ip", "/usr/sbin/ip", "iproute2"),
 ];
 

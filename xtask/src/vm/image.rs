@@ -18,7 +18,7 @@ pub struct Tool {
     pub whole: bool,
 }
 
-/// Modules that the tests need, and the words to load them with.
+/// Modules that the tests need, with their options.
 const MODULES: &[&str] = &[
     "af_packet",
     "veth",
@@ -111,6 +111,16 @@ fn modules(kernel: &Kernel, root: &Path) -> Result<()> {
             shell::run(shell::program("cp").arg("-r").args([from, to]))?;
         }
     }
+    for list in [
+        "modules.order",
+        "modules.builtin",
+        "modules.builtin.modinfo",
+    ] {
+        copy(&all.join(list), &into.join(list))?;
+    }
+    // Here it takes a moment, in the machine many.
+    let unpack = "find . -name '*.ko.xz' -exec unxz {} +";
+    shell::run(shell::command("sh", &["-c", unpack]).current_dir(&into))?;
     shell::run(shell::program("depmod").arg("-b").arg(root).arg(release))
 }
 

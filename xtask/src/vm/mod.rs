@@ -7,7 +7,8 @@
 mod image;
 mod kernel;
 
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -55,14 +56,26 @@ pub fn main(options: &Options) -> Result<()> {
     packages::install(packages::VM)?;
     packages::install(packages::TEST)?;
     let tools = tools()?;
+    let mut machines = Vec::new();
     for version in &options.kernels {
-        let begun = Instant::now();
         let kernel = Kernel::find(version)?;
         let image = image::pack(&kernel, &tools, &script(&options.filter))?;
-        boot(&kernel, &image)?;
-        eprintln!("Linux {version}: {} s", begun.elapsed().as_secs());
+        machines.push((kernel, image));
     }
-    Ok(())
+    // A machine waits as often as it works: together they take little longer than the slowest.
+    std::thread::scope(|scope| {
+        let start = |(kernel, image)| scope.spawn(move || boot(kernel, image));
+        let running: Vec<_> = machines
+            .iter()
+            .map(|(kernel, image)| start((kernel, image)))
+            .collect();
+        let ended = running.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| bail!("a machine is not watched any more"))
+        });
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
 }
 
 /// The library's tests in the kernel, then those of the static binary that take such a kernel.
@@ -114,7 +127,8 @@ fn tests(which: &[&str]) -> Result<PathBuf> {
 }
 
 /// Runs the machine to its end; what it prints is printed.
-fn boot(kernel: &Kernel, image: &std::path::Path) -> Result<()> {
+fn boot(kernel: &Kernel, image: &Path) -> Result<()> {
+    let begun = Instant::now();
     let mut command = shell::program("timeout");
     command
         .args([SECONDS, "qemu-system-x86_64"])
@@ -124,11 +138,24 @@ fn boot(kernel: &Kernel, image: &std::path::Path) -> Result<()> {
     command.arg("-kernel").arg(kernel.image()?);
     command.arg("-initrd").arg(image);
     command.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
-    let said = shell::text(command.stdin(Stdio::null()))?;
-    eprintln!("{said}");
-    if !said.contains(PASSED) {
+    let mut machine = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let console = machine.stdout.take().context("the console is piped")?;
+    let mut has_passed = false;
+    for line in BufReader::new(console).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        eprintln!("{:<5}| {}", kernel.version, line.trim_end());
+        has_passed |= line.trim_end() == PASSED;
+    }
+    machine.wait()?;
+    if !has_passed {
         bail!("not all tests passed on Linux {}", kernel.version);
     }
+    let seconds = begun.elapsed().as_secs();
+    eprintln!("Linux {}: passed in {seconds} s", kernel.version);
     Ok(())
 }
 
