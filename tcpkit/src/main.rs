@@ -7,11 +7,13 @@ use std::sync::Arc;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use tcpkit::cli::{self, AskedScripts, Command, Options};
 use tcpkit::pipeline::{self, Caller, Forked, Scripts, Signals};
+use tcpkit::source::names;
 
 /// Exit status for what the user asked and cannot have.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    names::built_in_only();
     let asked = cli::scripts(std::env::args_os());
     if !asked.background {
         return go(asked, None);

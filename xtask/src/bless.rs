@@ -45,7 +45,10 @@ pub fn cases() -> Result<Vec<PathBuf>> {
 }
 
 /// tcpkit on one case, as the golden test runs it.
-fn text_run(program: &Path, case: &Path) -> Result<Command> {
+///
+/// # Errors
+/// When the case cannot be read.
+pub fn text_run(program: &Path, case: &Path) -> Result<Command> {
     let mut command = Command::new(program);
     command
         .current_dir(case)

@@ -1,8 +1,10 @@
 //! The project's own commands, one file each: `cargo xtask COMMAND`.
 
+mod apt;
 mod bench;
 mod bless;
 mod ci;
+mod dist;
 mod ebpf;
 mod packages;
 mod portable;
@@ -34,6 +36,8 @@ enum Command {
     Ci,
     /// Build the programs for the kernel, and keep the object that tcpkit embeds
     Ebpf(ebpf::Options),
+    /// Make the static binary and the Debian package, and check them
+    Dist,
     /// Check that a room of the library names only the rooms before it
     Rooms,
     /// Check that the program builds for other systems
@@ -54,6 +58,7 @@ fn main() -> Result<()> {
         Command::Test(options) => test::main(&options),
         Command::Ci => ci::main(),
         Command::Ebpf(options) => ebpf::main(&options),
+        Command::Dist => dist::main(),
         Command::Rooms => rooms::main(),
         Command::Portable => portable::main(),
         Command::Vm(options) => vm::main(&options),

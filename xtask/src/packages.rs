@@ -207,12 +207,26 @@ pub const LLVM_22: &[Need] = &[
     ),
 ];
 
+/// What the static binary and the package of it are made with.
+pub const DIST: &[Need] = &[
+    debian_file("flex", "/usr/bin/flex", "flex"),
+    debian_file("bison", "/usr/bin/bison", "bison"),
+    debian_file("dpkg-source", "/usr/bin/dpkg-source", "dpkg-dev"),
+    debian_file("objcopy", "/usr/bin/objcopy", "binutils"),
+    debian_file(
+        "the keys of Debian's archive",
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "debian-archive-keyring",
+    ),
+];
+
 /// What the virtual machines with other kernels need.
 pub const VM: &[Need] = &[
     debian_file("QEMU", "/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     debian_file("a static busybox", "/usr/bin/busybox", "busybox-static"),
     debian_file("cpio", "/usr/bin/cpio", "cpio"),
     debian_file("depmod", "/usr/sbin/depmod", "kmod"),
+    debian_file("unxz", "/usr/bin/unxz", "xz-utils"),
     debian_file("ip", "/usr/sbin/ip", "iproute2"),
 ];
 
@@ -358,7 +372,7 @@ mod tests {
 
     #[test]
     fn every_need_has_a_package_for_every_manager() {
-        let all = [BUILD, TEST, EBPF_COMPILER, LLVM_22, VM];
+        let all = [BUILD, TEST, EBPF_COMPILER, LLVM_22, DIST, VM];
         for need in all.into_iter().flatten() {
             assert!(
                 need.packages.iter().all(|package| !package.is_empty()),

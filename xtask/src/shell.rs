@@ -95,6 +95,24 @@ pub fn program(name: &str) -> Command {
     Command::new(find(name).unwrap_or_else(|| PathBuf::from(name)))
 }
 
+/// The first entry of a folder whose name begins and ends so.
+///
+/// # Errors
+/// When the folder cannot be read, or has none.
+pub fn entry(folder: &Path, start: &str, end: &str) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("{}", folder.display()))?;
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(start) && name.ends_with(end)
+    };
+    found
+        .into_iter()
+        .find(fits)
+        .with_context(|| format!("{}: no entry is named `{start}…{end}`", folder.display()))
+}
+
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words

@@ -11,6 +11,7 @@ pub mod file;
 pub mod filter;
 pub mod libpcap;
 pub mod live;
+pub mod names;
 
 use std::fmt;
 use std::time::Duration;

@@ -12,8 +12,7 @@ use crate::clients;
 use crate::net::{Namespace, Pair, SERVER_V4, privileged};
 use crate::run::Run;
 use crate::servers::{Redis, scratch};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tcpkit");
+use crate::support::{self, program};
 
 /// Waits for something to become true.
 fn wait_for(what: &str, is_so: impl Fn() -> bool) {
@@ -50,7 +49,7 @@ fn a_run_in_the_background_reports_to_its_file_and_opens_it_anew() {
     for engine in ENGINES {
         let folder = scratch("daemon");
         let (file, moved) = (folder.join("report"), folder.join("report.1"));
-        let mut command = pair.server.command(PROGRAM);
+        let mut command = pair.server.command(&program().to_string_lossy());
         command
             .args(*engine)
             .args(["-d", "-i", "any", "-p", "6379", "-o"])
@@ -97,7 +96,7 @@ fn what_keeps_a_run_from_the_background_is_told_to_the_caller() {
                 "the filter \"tcp prot 3\" cannot be used: ",
             ),
         ] {
-            let mut command = namespace.command(PROGRAM);
+            let mut command = namespace.command(&program().to_string_lossy());
             command.args(*engine).arg("-d").args(args);
             let output = command.output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
@@ -118,7 +117,7 @@ fn without_the_right_the_capability_and_what_grants_it_are_named() {
     // Where everybody may run it.
     let folder = scratch("rights");
     let program = folder.join("tcpkit");
-    std::fs::copy(PROGRAM, &program).unwrap();
+    std::fs::copy(support::program(), &program).unwrap();
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
     for engine in ENGINES {
         let mut command = std::process::Command::new(&program);

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::net::Namespace;
-use crate::support::Report;
+use crate::support::{Report, program};
 
 /// A running tcpkit.
 pub struct Run {
@@ -38,7 +38,7 @@ impl Run {
 
     /// As [`Run::start`], but nobody reads the report yet.
     pub fn unread(namespace: &Namespace, args: &[&str]) -> (Self, ChildStdout) {
-        let mut command = namespace.command(env!("CARGO_BIN_EXE_tcpkit"));
+        let mut command = namespace.command(&program().to_string_lossy());
         command.args(args).env("TZ", "UTC");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

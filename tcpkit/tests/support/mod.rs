@@ -5,14 +5,20 @@
 pub mod cases;
 pub mod process;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-/// The built program, in a time zone that does not depend on the machine.
+/// The program under test: the one just built, or the one that `TCPKIT_PROGRAM` names.
+pub fn program() -> PathBuf {
+    let named = std::env::var_os("TCPKIT_PROGRAM");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_tcpkit").into(), PathBuf::from)
+}
+
+/// The program, in a time zone that does not depend on the machine.
 pub fn tcpkit() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpkit"));
+    let mut command = Command::new(program());
     command.env("TZ", "UTC").env_remove("RUST_LOG");
     command
 }

@@ -16,7 +16,8 @@ use tcpkit_common::{Control, HEARTBEAT_STALE, control, map, program};
 
 use super::interfaces::Device;
 use super::netlink::{attributes, dump, text, u32_at};
-use super::{clock, system};
+use super::system;
+use crate::source::clock::BootClock;
 
 /// A filter that carries our name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,7 +148,7 @@ fn filter(body: &[u8], interface: &str, is_ingress: bool) -> Option<Filter> {
 
 /// Whether a program's reader is gone. Where that cannot be told, it is taken to be alive.
 fn is_left_behind(id: u32) -> bool {
-    heartbeat(id).is_some_and(|last| clock::boot().saturating_sub(last) > HEARTBEAT_STALE)
+    heartbeat(id).is_some_and(|last| BootClock::boot().saturating_sub(last) > HEARTBEAT_STALE)
 }
 
 /// When the reader of a program was last alive.

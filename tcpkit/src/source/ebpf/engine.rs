@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use tcpkit_common::{EGRESS, INGRESS, IP, count, map};
 
-use super::clock::{self, Clock};
 use super::interfaces::{Device, devices};
 use super::ladder::Ladder;
 use super::log::Diagnostics;
@@ -13,6 +12,7 @@ use super::pace::{Pace, fullest};
 use super::ring::Record;
 use super::{Hooks, Refusal};
 use crate::limits::{INTERFACES, RING_HOLD};
+use crate::source::clock::BootClock;
 use crate::source::live::{Counters, Engine, Interest, Privilege};
 use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp};
 
@@ -23,7 +23,7 @@ const CHORES: Duration = Duration::from_secs(1);
 pub(super) struct Rings {
     ladder: Ladder,
     pace: Pace,
-    clock: Clock,
+    clock: BootClock,
     diagnostics: Option<Diagnostics>,
     seen: Seen,
     /// Names that were asked for; none for every interface.
@@ -43,7 +43,11 @@ struct Seen {
     interfaces: Vec<Interface>,
     /// The kernel's index of each of [`Seen::interfaces`].
     indexes: Vec<u32>,
+    /// Parts of bonds, and their bonds: native XDP runs in the drivers of the parts, and names those.
+    parts: Vec<(u32, u32)>,
     delivered: u64,
+    /// Frames of interfaces that are not known: of what became part of a bond since it was looked.
+    unknown: u64,
     snaplen: u32,
 }
 
@@ -63,7 +67,7 @@ impl Rings {
         let mut engine = Self {
             ladder,
             pace,
-            clock: Clock::new(),
+            clock: BootClock::start(),
             diagnostics,
             seen: Seen::new(interest.snaplen.unwrap_or(0)),
             wanted: interest.interfaces.clone(),
@@ -73,6 +77,7 @@ impl Rings {
             is_stopped: false,
             settled: Timestamp::default(),
         };
+        engine.seen.learn(&found);
         for device in chosen {
             engine.attach(device);
         }
@@ -114,6 +119,7 @@ impl Rings {
 
     /// Attaches to interfaces that appeared, forgets those that went.
     fn follow(&mut self, found: &[Device]) -> Result<(), SourceError> {
+        self.seen.learn(found);
         for name in self.ladder.forget_all_but(found) {
             self.notices.push(format!("the interface {name} is gone"));
         }
@@ -151,7 +157,7 @@ impl Rings {
 
     fn drain(&mut self, each: &mut dyn FnMut(&Frame<'_>) -> bool) -> Drained {
         let (clock, seen) = (&self.clock, &mut self.seen);
-        let horizon = clock::boot().saturating_sub(RING_HOLD.as_nanos() as u64);
+        let horizon = BootClock::boot().saturating_sub(RING_HOLD.as_nanos() as u64);
         let drained = drain(&mut self.ladder.kernel.rings, horizon, &mut |record| {
             seen.frame(record, clock).is_none_or(|frame| each(&frame))
         });
@@ -194,7 +200,7 @@ impl Engine for Rings {
     }
 
     fn clock(&mut self) -> Timestamp {
-        self.clock.time(clock::boot())
+        self.clock.time(BootClock::boot())
     }
 
     fn settled(&self) -> Timestamp {
@@ -224,6 +230,7 @@ impl Engine for Rings {
             lost: vec![
                 ("ring full", sum(count::RING_FULL)),
                 ("not copied", sum(count::NOT_COPIED)),
+                ("unknown interface", self.seen.unknown),
             ],
             cut: sum(count::CUT),
             unparsed: sum(count::UNPARSED) + sum(count::FRAGMENTS),
@@ -240,7 +247,9 @@ impl Seen {
         Self {
             interfaces: Vec::new(),
             indexes: Vec::new(),
+            parts: Vec::new(),
             delivered: 0,
+            unknown: 0,
             snaplen,
         }
     }
@@ -254,13 +263,28 @@ impl Seen {
         });
     }
 
-    /// The frame of a record; `None` for an interface that is not known, whose frames nobody asked for.
-    fn frame<'a>(&mut self, record: &Record<'a>, clock: &Clock) -> Option<Frame<'a>> {
-        // An index may be given again: the last one counts.
-        let interface = self
-            .indexes
+    /// Takes over which interface is part of which bond.
+    fn learn(&mut self, found: &[Device]) {
+        let parts = found
             .iter()
-            .rposition(|&index| index == record.head.ifindex)?;
+            .filter_map(|device| Some((device.index, device.bond()?)));
+        self.parts = parts.collect();
+    }
+
+    /// Where the interface of this index is in [`Seen::interfaces`], or the bond that it is a part of.
+    fn place(&self, index: u32) -> Option<usize> {
+        // An index may be given again: the last one counts.
+        let place = |index| self.indexes.iter().rposition(|&known| known == index);
+        let bond = || self.parts.iter().find(|&&(part, _)| part == index);
+        place(index).or_else(|| place(bond()?.1))
+    }
+
+    /// The frame of a record; `None` for an interface that is not known, which is counted.
+    fn frame<'a>(&mut self, record: &Record<'a>, clock: &BootClock) -> Option<Frame<'a>> {
+        let Some(interface) = self.place(record.head.ifindex) else {
+            self.unknown += 1;
+            return None;
+        };
         self.delivered += 1;
         Some(Frame {
             data: record.frame,
@@ -306,4 +330,22 @@ pub(super) fn unknown(name: &str, found: &[Device]) -> Refusal {
 /// Whether every interface means this one too.
 fn is_eligible(device: &Device) -> bool {
     device.is_up() && device.link().is_some() && !device.is_bond_slave()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_bond_counts_as_the_bond() {
+        let mut seen = Seen::new(0);
+        seen.indexes = vec![4, 9];
+        seen.parts = vec![(5, 9), (6, 9), (7, 8)];
+        assert_eq!(seen.place(4), Some(0));
+        assert_eq!(seen.place(9), Some(1));
+        assert_eq!(seen.place(6), Some(1));
+        // Part of a bond that is not captured.
+        assert_eq!(seen.place(7), None);
+        assert_eq!(seen.place(3), None);
+    }
 }

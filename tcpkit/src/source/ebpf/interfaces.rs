@@ -15,8 +15,9 @@ pub(super) struct Device {
     pub(super) kind: String,
     hardware: u16,
     flags: u32,
-    /// The kind of what it is a part of: `bond`, `bridge`.
+    /// The kind of what it is a part of: `bond`, `bridge`; and that one's index.
     part_of: String,
+    master: u32,
 }
 
 impl Device {
@@ -33,6 +34,11 @@ impl Device {
     /// Whether its frames are seen at the bond that it is a part of.
     pub(super) fn is_bond_slave(&self) -> bool {
         self.part_of == "bond"
+    }
+
+    /// The index of the bond that it is a part of.
+    pub(super) fn bond(&self) -> Option<u32> {
+        self.is_bond_slave().then_some(self.master)
     }
 
     /// What its frames begin with; `None` for hardware that is not known.
@@ -84,11 +90,13 @@ fn device(body: &[u8]) -> Option<Device> {
         hardware: u16_at(body, 2)?,
         flags: u32_at(body, 8)?,
         part_of: String::new(),
+        master: 0,
     };
     for (kind, value) in attributes(body, HEADER) {
         match kind {
             libc::IFLA_IFNAME => device.name = text(value),
             libc::IFLA_MTU => device.mtu = u32_at(value, 0)?,
+            libc::IFLA_MASTER => device.master = u32_at(value, 0)?,
             libc::IFLA_LINKINFO => info(value, &mut device),
             _ => {}
         }

@@ -5,7 +5,6 @@
 //! privilege but for interfaces that appear later.
 
 mod attach;
-mod clock;
 mod clsact;
 mod cost;
 mod doctor;

@@ -9,8 +9,9 @@ use memmap2::{MmapOptions, MmapRaw};
 use tcpkit_common::control;
 
 use super::ring::{Ring, settle};
-use super::{clock, system};
+use super::system;
 use crate::limits::{RING_IDLE, RING_INTERVAL};
+use crate::source::clock::BootClock;
 
 /// Fill in 256ths above which the rings are looked at sooner, and below which later.
 const FULL_QUARTER: usize = 64;
@@ -46,7 +47,7 @@ impl Pace {
     /// Tells the programs that the reader is alive.
     pub(super) fn beat(&self) {
         self.word(control::HEARTBEAT)
-            .store(clock::boot(), Ordering::Relaxed);
+            .store(BootClock::boot(), Ordering::Relaxed);
     }
 
     /// Sleeps until it is time to look again, for at most `wait`.

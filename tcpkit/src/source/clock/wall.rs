@@ -1,70 +1,16 @@
-//! A clock that never steps, for frames that the system stamps with the wall clock.
-//!
-//! Reads the wall clock beside a steady one, makes times that go on evenly when somebody sets the wall
-//! clock, so that no latency is measured across a step. How far both have moved apart since is told, for
-//! times that are printed. Slewing (adjtime, NTP) is too slow to matter to a latency and is followed.
+//! The clock of frames that the system stamps with the wall clock: steps are taken out of their times, slewing (adjtime, NTP),
+//! too slow to matter to a latency, is followed.
 
-use rustix::time::{ClockId, clock_gettime};
-
-use super::Timestamp;
+use super::Reading;
+use crate::source::Timestamp;
 
 /// Two readings of both clocks that differ by more than this are a step. Slewing moves the wall clock by
 /// at most a tenth, and readings are some 100 ms apart where they are rare.
 const STEP: u64 = 20_000_000;
 
-/// Both clocks are read at one moment if no more time than this passed meanwhile: else the thread was put aside
-/// between them.
-const MOMENT: i128 = 1_000_000;
-
-/// How often a moment is tried for, on a machine that is too busy for one.
-const TRIES: usize = 8;
-
-/// Counts on while the system is suspended, as frames' stamps do.
-#[cfg(target_os = "linux")]
-const STEADY: ClockId = ClockId::Boottime;
-#[cfg(not(target_os = "linux"))]
-const STEADY: ClockId = ClockId::Monotonic;
-
-/// Both clocks at one moment, in nanoseconds.
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    wall: i128,
-    steady: i128,
-}
-
-impl Reading {
-    fn take() -> Self {
-        let mut best = Self::timed();
-        for _ in 1..TRIES {
-            if best.1 < MOMENT {
-                break;
-            }
-            best = std::cmp::min_by_key(best, Self::timed(), |reading| reading.1);
-        }
-        best.0
-    }
-
-    /// A reading, and how long it took.
-    fn timed() -> (Self, i128) {
-        let steady = nanoseconds(STEADY);
-        let wall = nanoseconds(ClockId::Realtime);
-        let took = nanoseconds(STEADY) - steady;
-        (Self { wall, steady }, took)
-    }
-
-    fn apart(self) -> i128 {
-        self.wall - self.steady
-    }
-}
-
-fn nanoseconds(clock: ClockId) -> i128 {
-    let time = clock_gettime(clock);
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
-}
-
 /// Takes steps of the wall clock out of stamps.
 #[derive(Debug)]
-pub(super) struct SteadyClock {
+pub(in crate::source) struct SteadyClock {
     last: Reading,
     /// Nanoseconds that the wall clock was set forward by since the start.
     stepped: i128,
@@ -74,7 +20,7 @@ pub(super) struct SteadyClock {
 
 impl SteadyClock {
     /// Starts at the wall clock's time.
-    pub(super) fn start() -> Self {
+    pub(in crate::source) fn start() -> Self {
         Self::at(Reading::take())
     }
 
@@ -87,7 +33,7 @@ impl SteadyClock {
     }
 
     /// Reads the clocks: the time now. Called before frames are stamped by [`SteadyClock::steady`].
-    pub(super) fn now(&mut self) -> Timestamp {
+    pub(in crate::source) fn now(&mut self) -> Timestamp {
         self.read(Reading::take())
     }
 
@@ -103,7 +49,7 @@ impl SteadyClock {
 
     /// The steady time of a stamp of the wall clock, not older than the last but one reading.
     #[inline]
-    pub(super) fn steady(&mut self, wall: Timestamp) -> Timestamp {
+    pub(in crate::source) fn steady(&mut self, wall: Timestamp) -> Timestamp {
         if self.is_ahead(wall) {
             self.now();
         }
@@ -127,7 +73,7 @@ impl SteadyClock {
     }
 
     /// Nanoseconds to add to a steady time for that of the wall clock.
-    pub(super) fn drift(&self) -> i64 {
+    pub(in crate::source) fn drift(&self) -> i64 {
         i64::try_from(self.stepped).unwrap_or_default()
     }
 }

@@ -1,0 +1,176 @@
+//! `cargo xtask vm`: what a kernel decides, on the kernels of Debian's releases, in QEMU.
+//!
+//! Boots each from an archive in memory, with the static binary of `cargo xtask dist`, real servers, and the kernel's
+//! own network modules. What its verifier takes, TC without TCX, XDP without fragments, bonds, VLANs, and a network that
+//! loses frames show there only. What cannot be had is an error: nothing is passed over.
+
+mod image;
+mod kernel;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::{dist, packages, shell};
+use image::Tool;
+use kernel::Kernel;
+
+/// Which kernels, and which tests.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Kernels to boot
+    #[arg(long, value_delimiter = ',', default_value = "5.10,6.1,6.12")]
+    kernels: Vec<String>,
+    /// Only tests whose names hold this
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+/// The kernels of `cargo xtask ci`, all tests.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kernels: ["5.10", "6.1", "6.12"].map(str::to_owned).to_vec(),
+            filter: String::new(),
+        }
+    }
+}
+
+/// What the machine prints when all tests have passed.
+const PASSED: &str = "tcpkit-vm: passed";
+
+/// Longest run of one kernel, in seconds.
+const SECONDS: &str = "900";
+
+/// Programs of the system that run in the machine: what the tests call.
+const SYSTEM: &[&str] = &["ip", "tc", "redis-server", "redis-cli", "redis-benchmark"];
+
+/// Passes the tests on each kernel.
+///
+/// # Errors
+/// When a kernel cannot be had, does not boot, or a test fails on it.
+pub fn main(options: &Options) -> Result<()> {
+    packages::install(packages::VM)?;
+    packages::install(packages::TEST)?;
+    let tools = tools()?;
+    let mut machines = Vec::new();
+    for version in &options.kernels {
+        let kernel = Kernel::find(version)?;
+        let image = image::pack(&kernel, &tools, &script(&options.filter))?;
+        machines.push((kernel, image));
+    }
+    // A machine waits as often as it works: together they take little longer than the slowest.
+    std::thread::scope(|scope| {
+        let start = |(kernel, image)| scope.spawn(move || boot(kernel, image));
+        let running: Vec<_> = machines
+            .iter()
+            .map(|(kernel, image)| start((kernel, image)))
+            .collect();
+        let ended = running.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| bail!("a machine is not watched any more"))
+        });
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+/// The library's tests in the kernel, then those of the static binary that take such a kernel.
+fn script(filter: &str) -> String {
+    let unit = if filter.is_empty() {
+        "source::ebpf"
+    } else {
+        filter
+    };
+    format!(
+        "export TCPKIT_PROGRAM=/tools/tcpkit\n\
+         tcpkit doctor -i lo &&\n\
+         unit {unit} --test-threads 1 &&\n\
+         live {filter} --ignored --test-threads 1 && echo '{PASSED}'"
+    )
+}
+
+/// What runs in the machine.
+fn tools() -> Result<Vec<Tool>> {
+    let tool = |name, path, whole| Tool { name, path, whole };
+    let mut tools = vec![
+        tool("tcpkit", dist::program()?, true),
+        tool("unit", tests(&["--lib"])?, false),
+        tool("live", tests(&["--test", "live"])?, false),
+    ];
+    for name in SYSTEM {
+        let path = shell::find(name).with_context(|| format!("`{name}` is missing"))?;
+        tools.push(tool(name, path, true));
+    }
+    Ok(tools)
+}
+
+/// A test program, built.
+fn tests(which: &[&str]) -> Result<PathBuf> {
+    let build = ["test", "--package", "tcpkit", "--locked", "--no-run"];
+    let mut cargo = shell::cargo(&build);
+    let messages = shell::text(cargo.arg("--message-format=json").args(which))?;
+    let built = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let is_test = |message: &serde_json::Value| message["profile"]["test"] == true;
+    let program = built
+        .filter(is_test)
+        .filter_map(|message| Some(message["executable"].as_str()?.to_owned()))
+        .next_back();
+    program
+        .map(PathBuf::from)
+        .ok_or_else(|| anyhow!("cargo names no test program"))
+}
+
+/// Runs the machine to its end; what it prints is printed.
+fn boot(kernel: &Kernel, image: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let mut command = shell::program("timeout");
+    command
+        .args([SECONDS, "qemu-system-x86_64"])
+        .args(accelerator());
+    command.args(["-m", "2048", "-smp", "2"]);
+    command.args(["-display", "none", "-serial", "stdio", "-no-reboot"]);
+    command.arg("-kernel").arg(kernel.image()?);
+    command.arg("-initrd").arg(image);
+    command.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+    let mut machine = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let console = machine.stdout.take().context("the console is piped")?;
+    let mut has_passed = false;
+    for line in BufReader::new(console).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        eprintln!("{:<5}| {}", kernel.version, line.trim_end());
+        has_passed |= line.trim_end() == PASSED;
+    }
+    machine.wait()?;
+    if !has_passed {
+        bail!("not all tests passed on Linux {}", kernel.version);
+    }
+    let seconds = begun.elapsed().as_secs();
+    eprintln!("Linux {}: passed in {seconds} s", kernel.version);
+    Ok(())
+}
+
+/// The processor's own virtualisation, where it has it and it may be used. A device alone does not tell: KVM
+/// without it runs kernels that were made for that only.
+fn accelerator() -> &'static [&'static str] {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has = |flag: &str| processor.split_whitespace().any(|word| word == flag);
+    let device = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm");
+    if device.is_ok() && (has("vmx") || has("svm")) {
+        &["-accel", "kvm", "-cpu", "host"]
+    } else {
+        &["-accel", "tcg"]
+    }
+}
