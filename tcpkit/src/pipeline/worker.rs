@@ -10,6 +10,7 @@ use super::conversation::Conversation;
 use super::outlet::Outlet;
 use super::select::{Selector, Server};
 use super::talk::{Lent, Talk};
+use super::translation::Translations;
 use crate::event::PacketEvent;
 use crate::exchange::Silence;
 use crate::flow::table::Table;
@@ -19,7 +20,7 @@ use crate::protocol::Output;
 use crate::sink::Needs;
 use crate::sink::stats::Stats;
 use crate::source::{Frame, Timestamp};
-use crate::wire::{self, Decoded, Decoder, Packet, Transport, flag};
+use crate::wire::{self, Decoded, Decoder, Kept, Packet, Transport, flag};
 
 /// How often capture time looks after conversations that hold segments back.
 const STALLED_EVERY: u64 = 100_000_000;
@@ -62,6 +63,7 @@ struct Core {
     interface: Option<u32>,
     many_interfaces: bool,
     counts: bool,
+    translations: Translations,
 }
 
 impl Worker {
@@ -91,9 +93,13 @@ impl Worker {
             held: [0; limits::SHARDS],
             interface: None,
             many_interfaces: false,
+            translations: Translations::default(),
         };
         Self {
-            decoder: Decoder::new(),
+            decoder: match needs.packets {
+                true => Decoder::keeping_frames(),
+                false => Decoder::new(),
+            },
             core,
         }
     }
@@ -104,16 +110,16 @@ impl Worker {
     pub fn frame(&mut self, frame: &Frame<'_>) {
         self.core.time(frame);
         match wire::plain(frame) {
-            Some(packet) => self.core.packet(frame, &packet),
+            Some(packet) => self.core.packet(frame, &packet, &[]),
             None => self.other_frame(frame),
         }
     }
 
     #[inline(never)]
     fn other_frame(&mut self, frame: &Frame<'_>) {
-        match self.decoder.decode_any(frame) {
-            Decoded::Packet(packet) => self.core.packet(frame, &packet),
-            other => self.core.not_a_packet(other),
+        match self.decoder.decode_joined(frame) {
+            (Decoded::Packet(packet), fragments) => self.core.packet(frame, &packet, fragments),
+            (other, _) => self.core.not_a_packet(other),
         }
     }
 
@@ -212,13 +218,16 @@ impl Core {
     }
 
     #[inline(always)]
-    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
+    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, fragments: &[Kept]) {
         if self.interface != Some(packet.interface) {
             self.many_interfaces |= self.interface.is_some();
             self.interface = Some(packet.interface);
         }
         if !self.settings.selector.admits(packet) {
             return;
+        }
+        if self.counts && Translations::may_tell(packet) {
+            self.look_for_translation(packet);
         }
         let (key, from) = FlowKey::of(packet);
         let spread = key.spread();
@@ -244,6 +253,7 @@ impl Core {
             let direction = conversation.direction(from);
             self.outlet.packet(&PacketEvent {
                 frame: *frame,
+                fragments,
                 packet: *packet,
                 direction,
             });
@@ -256,6 +266,15 @@ impl Core {
                 }
             }
             Transport::Udp => conversation.datagram(from, packet, self.many_interfaces, lent),
+        }
+    }
+
+    /// One worker does this for all conversations, so that the count does not depend on threads.
+    #[cold]
+    #[inline(never)]
+    fn look_for_translation(&mut self, packet: &Packet<'_>) {
+        if self.settings.selector.select(packet).is_some() && self.translations.is_copy(packet) {
+            self.stats().account.translated += 1;
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Account {
     pub fragments_lost: u64,
     /// Copies of a frame from another interface.
     pub duplicates: u64,
+    /// SYNs and datagrams that were seen with other addresses before: copies that were translated (NAT).
+    pub translated: u64,
     /// TCP segments that brought nothing new.
     pub retransmissions: u64,
     /// Probes that a connection is alive.
@@ -71,6 +73,7 @@ impl Account {
             fragments,
             fragments_lost,
             duplicates,
+            translated,
             retransmissions,
             keepalives,
             gaps,
@@ -96,6 +99,7 @@ impl Account {
         self.fragments += fragments;
         self.fragments_lost += fragments_lost;
         self.duplicates += duplicates;
+        self.translated += translated;
         self.retransmissions += retransmissions;
         self.keepalives += keepalives;
         self.gaps += gaps;
