@@ -4,7 +4,7 @@ use crate::exchange::{Exchange, OneWay, Unanswered};
 use crate::flow::connection::Connection;
 use crate::flow::{Direction, Endpoints};
 use crate::source::{Frame, Timestamp};
-use crate::wire::Packet;
+use crate::wire::{Kept, Packet};
 
 /// Something that happened, told to every sink in an order that does not depend on threads.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub enum Event<'a> {
 pub struct PacketEvent<'a> {
     /// The frame as captured.
     pub frame: Frame<'a>,
+    /// The frames before it that hold earlier fragments of the packet, as they came.
+    pub fragments: &'a [Kept],
     /// What was decoded from it.
     pub packet: Packet<'a>,
     /// Towards the server or the client.

@@ -109,6 +109,9 @@ pub const LOSS_LINE: Duration = Duration::from_secs(5);
 /// A line waits for so long for an earlier stamp to turn up.
 pub const SORT_TIME: Duration = Duration::from_millis(500);
 
+/// SYNs and datagrams that translated copies are looked for among; of the busiest 5 ms, some 200,000 a second.
+pub const TRANSLATIONS: usize = 1024;
+
 /// A copy of a frame from another interface is looked for within this time (cli.md).
 pub const COPY_TIME: Duration = Duration::from_millis(5);
 
@@ -118,6 +121,10 @@ pub const FRAME_BYTES: usize = 256 << 10;
 
 /// Incomplete IP datagrams that are kept for their missing fragments, per worker.
 pub const FRAGMENTED_DATAGRAMS: usize = 256;
+
+/// Bytes of frames with fragments that are kept until their datagram is whole, for it to be saved: some 128
+/// datagrams of 64 KiB. Beyond it only the last fragment of a datagram is saved.
+pub const FRAGMENT_FRAMES_BYTES: usize = 8 << 20;
 
 /// An incomplete IP datagram is given up after so long (RFC 791 suggests 15 s, RFC 8200 60 s).
 pub const FRAGMENT_TIME: Duration = Duration::from_secs(30);

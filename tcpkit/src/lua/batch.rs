@@ -1,15 +1,15 @@
 //! What happened, as C structures in one piece of memory: how events reach a script's thread.
 //!
 //! Reads events on the capture's thread, makes batches of records and the bytes that they point
-//! into. The Lua side sees them through LuaJIT's FFI by the same declarations ([`CDEF`]), so that a
-//! packet costs one table and no call between the languages.
+//! into. The Lua side sees them through LuaJIT's FFI (`record.rs`), so that a packet costs one table and no
+//! call between the languages.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::tz::TimeZone;
 
+use super::record::{ConnectionRecord, ExchangeRecord, Kind, PacketRecord, Run, Text, View};
 use crate::event::PacketEvent;
 use crate::exchange::{Exchange, Span, Unanswered};
 use crate::flow::Direction;
@@ -19,180 +19,6 @@ use crate::protocol::{Protocol, escape};
 use crate::sink::text::clock::Clock;
 use crate::source::Timestamp;
 use crate::wire::{Addresses, Transport};
-
-/// The structures of this file as LuaJIT reads them; a test compares their sizes.
-pub const CDEF: &str = "
-typedef struct { volatile uint32_t item; } tk_control;
-typedef struct { uint32_t at, len; } tk_text;
-typedef struct {
-  double tv_sec;
-  uint32_t tv_usec, sip, dip, seq, ack, at, captured, size;
-  uint16_t sport, dport;
-  uint8_t sip_len, dip_len, request, udp, tcp_flags;
-} tk_packet;
-typedef struct {
-  double latency_ns, wait_ns, request_first_ns, request_last_ns, response_first_ns,
-    response_last_ns, request_bytes, response_bytes, request_first, request_last, response_first,
-    response_last;
-  tk_text time, client, server, protocol, command, text, host, status, status_text, word;
-  uint32_t text_len, text_cut, hits, misses;
-  uint16_t client_port, server_port;
-  uint8_t answered, error, blocking, early, cut;
-} tk_exchange;
-typedef struct {
-  double time_ns, frame, handshake_ns, age_ns;
-  tk_text time, client, server, state;
-  uint32_t syn_retries;
-  uint16_t client_port, server_port;
-} tk_connection;
-typedef struct { uint32_t kind, first, item, count; } tk_run;
-typedef struct {
-  const tk_run *runs; const tk_packet *packets; const tk_exchange *exchanges;
-  const tk_connection *connections; const double *ticks; const char *arena;
-  uint32_t run_count;
-} tk_batch;";
-
-/// What the driver tells while it runs: how far it has come in its batch.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Control {
-    /// Items that were begun.
-    pub item: AtomicU32,
-}
-
-impl Control {
-    /// Begins a batch.
-    pub fn rewind(&self) {
-        self.item.store(0, Ordering::Relaxed);
-    }
-
-    /// How many items were begun.
-    pub fn begun(&self) -> u32 {
-        self.item.load(Ordering::Relaxed)
-    }
-}
-
-/// Bytes of the arena.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-struct Text {
-    at: u32,
-    len: u32,
-}
-
-#[repr(C)]
-#[derive(Debug)]
-struct PacketRecord {
-    tv_sec: f64,
-    tv_usec: u32,
-    sip: u32,
-    dip: u32,
-    seq: u32,
-    ack: u32,
-    /// IPv6 addresses, then the payload.
-    at: u32,
-    captured: u32,
-    size: u32,
-    sport: u16,
-    dport: u16,
-    /// Length of an IPv6 address's text; 0 says that `sip` and `dip` hold IPv4.
-    sip_len: u8,
-    dip_len: u8,
-    request: u8,
-    udp: u8,
-    tcp_flags: u8,
-}
-
-/// An exchange, or a request without a response. What is absent is NaN.
-#[repr(C)]
-#[derive(Debug)]
-struct ExchangeRecord {
-    latency_ns: f64,
-    wait_ns: f64,
-    request_first_ns: f64,
-    request_last_ns: f64,
-    response_first_ns: f64,
-    response_last_ns: f64,
-    request_bytes: f64,
-    response_bytes: f64,
-    request_first: f64,
-    request_last: f64,
-    response_first: f64,
-    response_last: f64,
-    time: Text,
-    client: Text,
-    server: Text,
-    protocol: Text,
-    command: Text,
-    text: Text,
-    host: Text,
-    status: Text,
-    status_text: Text,
-    /// The confidence, or why there is no response.
-    word: Text,
-    text_len: u32,
-    text_cut: u32,
-    hits: u32,
-    misses: u32,
-    client_port: u16,
-    server_port: u16,
-    answered: u8,
-    error: u8,
-    blocking: u8,
-    early: u8,
-    cut: u8,
-}
-
-#[repr(C)]
-#[derive(Debug)]
-struct ConnectionRecord {
-    time_ns: f64,
-    frame: f64,
-    handshake_ns: f64,
-    age_ns: f64,
-    time: Text,
-    client: Text,
-    server: Text,
-    state: Text,
-    syn_retries: u32,
-    client_port: u16,
-    server_port: u16,
-}
-
-/// Records of one kind that follow each other.
-#[repr(C)]
-#[derive(Debug)]
-struct Run {
-    kind: u32,
-    /// Place of the first among the records of its kind.
-    first: u32,
-    /// Place of the first among all.
-    item: u32,
-    count: u32,
-}
-
-/// Which hook takes a record; the driver's loops are in this order.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Packet,
-    Exchange,
-    Unanswered,
-    Connection,
-    Tick,
-}
-
-/// Where the parts of a batch are, as the driver is told.
-#[repr(C)]
-#[derive(Debug)]
-pub struct View {
-    runs: *const Run,
-    packets: *const PacketRecord,
-    exchanges: *const ExchangeRecord,
-    connections: *const ConnectionRecord,
-    ticks: *const f64,
-    arena: *const u8,
-    run_count: u32,
-}
 
 /// Events for one script, in their order. Its memory is used again when the script is done with it.
 #[derive(Debug)]
@@ -500,16 +326,4 @@ impl Batch {
             len: (self.arena.len() - at) as u32,
         }
     }
-}
-
-/// Sizes of what the driver reads, for the test that compares them with [`CDEF`]'s.
-#[cfg(test)]
-pub(super) fn sizes() -> [usize; 5] {
-    [
-        size_of::<PacketRecord>(),
-        size_of::<ExchangeRecord>(),
-        size_of::<ConnectionRecord>(),
-        size_of::<Run>(),
-        size_of::<View>(),
-    ]
 }

@@ -78,17 +78,14 @@ end
 
 -- Tables.
 
-local function packet(p, arena)
-  local at = arena + p.at
+local function packet(p, arena, payload)
   local sip, dip
   if p.sip_len == 0 then
     sip, dip = name_of(p.sip), name_of(p.dip)
   else
+    local at = arena + p.at
     sip, dip = text_of(at, p.sip_len), text_of(at + p.sip_len, p.dip_len)
-    at = at + (p.sip_len + p.dip_len)
   end
-  local payload = ""
-  if p.captured > 0 then payload = text_of(at, p.captured) end
   if p.udp ~= 0 then
     return {
       tv_sec = p.tv_sec, tv_usec = p.tv_usec, sip = sip, sport = p.sport, dip = dip, dport = p.dport,
@@ -163,11 +160,26 @@ end
 -- Loops: one a kind of record, so that each compiles to a trace of its own. `control.item` is moved
 -- on before the hook is called: where the hook fails, the next call goes on behind it.
 
+-- A string is looked up among all that the script keeps, which are in no cache. One lookup after the
+-- other, with nothing between them, the processor waits for several at a time. A hook that fails has
+-- its packets' strings made again: few at a time.
+local ahead, payloads = 32, {}
+
 local function each_packet(hook, batch, run, from)
   local records, arena, base = batch.packets, batch.arena, run.first - run.item
-  for item = from, run.item + run.count - 1 do
-    control.item = item + 1
-    hook(packet(records[base + item], arena))
+  local behind = run.item + run.count
+  while from < behind do
+    local last = from + ahead - 1
+    if last >= behind then last = behind - 1 end
+    for item = from, last do
+      local p = records[base + item]
+      payloads[item - from + 1] = text_of(arena + (p.at + p.sip_len + p.dip_len), p.captured)
+    end
+    for item = from, last do
+      control.item = item + 1
+      hook(packet(records[base + item], arena, payloads[item - from + 1]))
+    end
+    from = last + 1
   end
 end
 

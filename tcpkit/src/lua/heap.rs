@@ -2,8 +2,9 @@
 //!
 //! Serves LuaJIT's requests for memory. Small ones come from one stretch of addresses, reserved as
 //! large as the limit; freed ones are kept by size and used again. Large ones go to the allocator
-//! that the VM began with. A script that keeps every packet spends much of its time here. Huge pages
-//! were tried: where memory is short they take longer to get than they save.
+//! that the VM began with. A script that keeps every packet spends much of its time here, and in the
+//! kernel, which is therefore asked for many pages at a time. Huge pages were tried: where memory is short
+//! they take longer to get than they save.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -16,6 +17,10 @@ const SMALL: usize = 512;
 /// Small sizes are rounded up to this.
 const STEP: usize = 16;
 const CLASSES: usize = SMALL / STEP + 1;
+/// Less than this says nothing about a script's habits.
+const KEPT: usize = 4 << 20;
+/// Memory that the kernel is asked for at once: a page fault each page takes half as long again.
+const AHEAD: usize = 256 << 10;
 
 /// The memory of one VM.
 pub struct Heap {
@@ -24,8 +29,12 @@ pub struct Heap {
     reserved: usize,
     /// Bytes of it that were handed out at least once.
     begun: Cell<usize>,
+    /// Bytes of it that have pages.
+    paged: Cell<usize>,
     /// Freed objects by size, each holding the address of the next.
     free: [Cell<*mut c_void>; CLASSES],
+    /// Bytes that were given back so far.
+    freed: Cell<usize>,
     /// Bytes of large objects.
     large: Cell<usize>,
     limit: Cell<usize>,
@@ -48,7 +57,9 @@ impl Heap {
             base,
             reserved: if base.is_null() { 0 } else { limit },
             begun: Cell::new(0),
+            paged: Cell::new(0),
             free: [const { Cell::new(ptr::null_mut()) }; CLASSES],
+            freed: Cell::new(0),
             large: Cell::new(0),
             limit: Cell::new(limit),
             refused: Cell::new(false),
@@ -62,6 +73,11 @@ impl Heap {
     /// Bytes that the script has taken.
     pub fn used(&self) -> usize {
         self.begun.get() + self.large.get()
+    }
+
+    /// Whether the script keeps most of what it makes: then there is little garbage to look for.
+    pub fn is_kept(&self) -> bool {
+        self.used() > KEPT && self.freed.get() < self.used() / 4
     }
 
     /// Whether a request was refused since the last time this was asked.
@@ -102,8 +118,25 @@ impl Heap {
             return None;
         }
         self.begun.set(begun + size);
+        if begun + size > self.paged.get() {
+            self.page();
+        }
         // SAFETY: within the reserved stretch.
         NonNull::new(unsafe { self.base.add(begun) }.cast())
+    }
+
+    /// Gets pages for what is handed out next. Where the kernel cannot (Linux before 5.14), they come with
+    /// the first use.
+    #[cold]
+    fn page(&self) {
+        let paged = self.paged.get();
+        let size = AHEAD.min(self.reserved - paged);
+        #[cfg(target_os = "linux")]
+        // SAFETY: within the reserved stretch, none of which was handed out; pages are added and no byte changed.
+        unsafe {
+            libc::madvise(self.base.add(paged).cast(), size, libc::MADV_POPULATE_WRITE);
+        }
+        self.paged.set(paged + size);
     }
 
     fn take(&self, size: usize) -> *mut c_void {
@@ -125,6 +158,7 @@ impl Heap {
     }
 
     fn give(&self, object: *mut c_void, size: usize) {
+        self.freed.set(self.freed.get().wrapping_add(size));
         if self.holds(object) {
             let class = size.div_ceil(STEP);
             // SAFETY: an object of this heap that nobody uses any longer, of 16 bytes or more.
@@ -243,6 +277,22 @@ mod tests {
             for i = 1, 3000, 3 do assert(all[i] == ('s'):rep(i)) end";
         lua.load(script).exec().unwrap();
         assert!(heap.used() > 0);
+    }
+
+    #[test]
+    fn a_script_that_keeps_what_it_makes_is_told_from_one_that_does_not() {
+        for (script, kept) in [
+            ("all = {} for i = 1, 200000 do all[i] = { a = i } end", true),
+            (
+                "for i = 1, 2000000 do local t = { a = {}, b = i } end",
+                false,
+            ),
+        ] {
+            let (heap, lua) = vm(512 << 20);
+            lua.gc_inc(1000, 200, 0);
+            lua.load(script).exec().unwrap();
+            assert_eq!(heap.is_kept(), kept, "{script}: {}", heap.used());
+        }
     }
 
     #[test]

@@ -12,9 +12,10 @@ use crossbeam_channel::{
 };
 
 use super::batch::Batch;
+use super::hooks::Hooks;
 use super::print::Printer;
 use super::taught::{Plan, Query};
-use super::vm::{Hooks, Over, Vm};
+use super::vm::{Over, Vm};
 use super::watch::Pulse;
 use crate::limits::{LUA_LOOK, LUA_QUEUE};
 use crate::sink::stats::metrics::Metrics;

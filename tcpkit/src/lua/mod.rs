@@ -13,11 +13,15 @@
 
 mod api;
 pub mod batch;
+mod complaint;
 pub mod dissector;
+mod garbage;
 pub mod heap;
+pub mod hooks;
 pub mod host;
 pub mod json;
 pub mod print;
+pub mod record;
 pub mod sink;
 pub mod taught;
 #[cfg(test)]

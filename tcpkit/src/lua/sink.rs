@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 
 use super::batch::Batch;
 use super::dissector::Teacher;
+use super::hooks::Hooks;
 use super::host::{Host, Loading, Policy, Sent, Tried};
-use super::vm::Hooks;
 use crate::event::Event;
 use crate::sink::{Needs, Sink};
 use crate::source::Timestamp;

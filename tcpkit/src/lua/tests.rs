@@ -199,7 +199,7 @@ fn the_driver_and_rust_mean_the_same_structures() {
             for i, name in ipairs { 'packet', 'exchange', 'connection', 'run', 'batch' } do \
             all[i] = tonumber(ffi.sizeof('tk_' .. name)) end return all",
         )
-        .call(super::batch::CDEF)
+        .call(super::record::CDEF)
         .unwrap();
-    assert_eq!(sizes, super::batch::sizes());
+    assert_eq!(sizes, super::record::sizes());
 }

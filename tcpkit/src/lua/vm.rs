@@ -7,48 +7,21 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mlua::{ChunkMode, Error, Function, LightUserData, Lua, LuaOptions, StdLib, Table, Value};
+use mlua::{ChunkMode, Error, Function, LightUserData, Lua, LuaOptions, StdLib, Table};
 
 use super::api;
-use super::batch::{Batch, CDEF};
+use super::batch::Batch;
+use super::complaint::{is_memory, is_told, told};
+use super::garbage::Garbage;
 use super::heap::Heap;
+use super::hooks::{HOOKS, Hooks};
 use super::host::{Policy, Settings};
 use super::print::Printer;
+use super::record::CDEF;
 use super::taught::{Lessons, Plan};
 use super::watch::{self, Pulse, Watch};
 use crate::limits::{LUA_CALL_LOOKS, LUA_LONG_LOOKS, LUA_MEMORY_LIVE, LUA_MEMORY_OFFLINE};
 use crate::source::Timestamp;
-
-/// Live, memory may grow to so many per cent of what was in use before garbage is collected again.
-const PAUSE_LIVE: i32 = 200;
-
-/// The same over a file, where collecting costs more than memory as long as there is some.
-const PAUSE_OFFLINE: i32 = 1000;
-
-/// Functions that a script may define, to be called.
-pub const HOOKS: [&str; 6] = [
-    "process",
-    "on_exchange",
-    "on_unanswered",
-    "on_connection",
-    "on_tick",
-    "on_exit",
-];
-
-/// Which hooks a script defines, in the order of [`HOOKS`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hooks {
-    /// One flag a hook.
-    pub defined: [bool; HOOKS.len()],
-}
-
-impl Hooks {
-    /// Whether the script defines the hook of this name.
-    pub fn has(&self, name: &str) -> bool {
-        let mut hooks = HOOKS.iter().zip(self.defined);
-        hooks.any(|(hook, defined)| defined && *hook == name)
-    }
-}
 
 /// Why a script is no longer run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +45,9 @@ pub struct Vm {
     pulse: Arc<Pulse>,
     lessons: Rc<RefCell<Lessons>>,
     settings: Settings,
-    memory: usize,
+    garbage: Garbage,
     hooks: Hooks,
     errors: u64,
-    careful: bool,
 }
 
 /// A state and its memory, dropped in this order.
@@ -123,11 +95,7 @@ impl Vm {
         let heap = unsafe { Heap::install(state, memory) };
         let machine = Machine { lua, heap };
         let lua = &machine.lua;
-        let pause = match settings.policy {
-            Policy::Wait => PAUSE_OFFLINE,
-            Policy::Drop => PAUSE_LIVE,
-        };
-        lua.gc_inc(pause, 200, 0);
+        let garbage = Garbage::new(lua, settings.policy, memory);
         // SAFETY: `lua` is dropped after the watch, and both on this thread.
         let watch = unsafe { Watch::start(state, Arc::clone(&pulse)) }.map_err(Error::external)?;
         let batch = Rc::new(RefCell::new(Box::<Batch>::default()));
@@ -159,10 +127,9 @@ impl Vm {
             pulse,
             lessons,
             settings,
-            memory,
+            garbage,
             hooks: Hooks::default(),
             errors: 0,
-            careful: false,
         })
     }
 
@@ -183,20 +150,8 @@ impl Vm {
     }
 
     fn find_hooks(&self, path: &str) -> Result<Hooks, String> {
-        let mut hooks = Hooks::default();
-        for (name, defined) in HOOKS.iter().zip(&mut hooks.defined) {
-            match self.machine.lua.globals().raw_get::<Value>(*name) {
-                Ok(Value::Function(_)) => *defined = true,
-                Ok(Value::Nil) | Err(_) => {}
-                Ok(other) => {
-                    let kind = match other.type_name() {
-                        "integer" => "number",
-                        kind => kind,
-                    };
-                    return Err(format!("{path}: {name} is a {kind}, not a function"));
-                }
-            }
-        }
+        let hooks = Hooks::find(&self.machine.lua.globals());
+        let hooks = hooks.map_err(|error| format!("{path}: {error}"))?;
         if hooks == Hooks::default() && self.lessons.borrow().is_empty() {
             let names = HOOKS.join(", ");
             return Err(format!(
@@ -223,8 +178,16 @@ impl Vm {
     pub fn batch(&mut self, batch: Box<Batch>) -> Result<Box<Batch>, Over> {
         let empty = self.batch.replace(batch);
         self.drive().inspect_err(|_| self.last_words())?;
-        self.tune();
+        self.tidy();
         Ok(self.batch.replace(empty))
+    }
+
+    fn tidy(&mut self) {
+        let Machine { lua, heap } = &self.machine;
+        if self.garbage.pace(lua, heap) {
+            // It fails only where a finalizer does, which scripts cannot have.
+            let _ = self.watch.during(LUA_LONG_LOOKS, || lua.gc_collect());
+        }
     }
 
     fn drive(&mut self) -> Result<(), Over> {
@@ -349,49 +312,6 @@ impl Vm {
     /// Errors of hooks and parsers so far.
     pub fn errors(&self) -> u64 {
         self.errors
-    }
-
-    /// LuaJIT does not collect before it fails: towards the limit it has to collect earlier.
-    fn tune(&mut self) {
-        if !self.careful && self.machine.heap.used() > self.memory / 8 * 5 {
-            self.careful = true;
-            self.machine.lua.gc_inc(110, 400, 0);
-            let collect = || self.machine.lua.gc_collect();
-            // It fails only where a finalizer does, which scripts cannot have.
-            let _ = self.watch.during(LUA_LONG_LOOKS, collect);
-        }
-    }
-}
-
-/// The first errors, then each power of ten: a script that fails in every call is no flood.
-fn is_told(errors: u64) -> bool {
-    let power = errors.checked_ilog10().map(|power| 10_u64.pow(power));
-    errors <= 3 || power == Some(errors)
-}
-
-fn is_memory(error: &Error) -> bool {
-    match error {
-        Error::MemoryError(_) => true,
-        Error::CallbackError { cause, .. } => is_memory(cause),
-        Error::RuntimeError(text) => text.starts_with("not enough memory"),
-        _ => false,
-    }
-}
-
-/// An error as the user reads it: the file is named once, and the driver's own lines are left out.
-fn told(path: &str, error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    let text = text.strip_prefix("syntax error: ").unwrap_or(&text);
-    let text = text.strip_prefix("runtime error: ").unwrap_or(text);
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("tcpkit:"))
-        .filter(|line| line.trim() != "[C]: in ?")
-        .collect();
-    let text = lines.join("\n");
-    match text.contains(path) {
-        true => text,
-        false => format!("{path}: {text}"),
     }
 }
 

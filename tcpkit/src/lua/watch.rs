@@ -16,11 +16,18 @@ use std::thread::{self, JoinHandle};
 
 use mlua::ffi;
 
-use super::batch::Control;
+use super::record::Control;
 use crate::limits::{LUA_GRACE_LOOKS, LUA_LOOK};
 
 /// A signal that does nothing by default and that nobody else uses: out-of-band data on sockets.
 const SIGNAL: c_int = libc::SIGURG;
+
+/// Whether compiled loops look at the hook, which LuaJIT's makefile was told to build by a variable of the
+/// environment. The project's `.cargo/config.toml` sets it; cargo reads that only below the project's folder. Without
+/// it a script that loops for ever is abandoned with its thread, which goes on to use a processor.
+pub fn stops_compiled_loops() -> bool {
+    option_env!("TARGET_FLAGS").is_some_and(|flags| flags.contains("LUAJIT_ENABLE_CHECKHOOK"))
+}
 
 /// How a script's thread is doing.
 #[derive(Debug, Default)]
@@ -213,5 +220,13 @@ unsafe extern "C-unwind" fn stop(state: *mut ffi::lua_State, _: *mut ffi::lua_De
     unsafe {
         ffi::lua_pushstring(state, c"stopped by tcpkit".as_ptr());
         ffi::lua_error(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn this_build_stops_compiled_loops() {
+        assert!(super::stops_compiled_loops());
     }
 }

@@ -20,6 +20,7 @@ mod scripts;
 pub mod select;
 mod setup;
 pub mod talk;
+mod translation;
 pub mod worker;
 
 pub use daemon::{Caller, Forked};

@@ -10,11 +10,15 @@ use anyhow::bail;
 use super::report::Report;
 use crate::limits::LUA_SCRIPTS;
 use crate::lua::print::{Printer, Target};
-use crate::lua::{Loading, LuaSink, Policy, Settings, Taught, Teacher};
+use crate::lua::{Loading, LuaSink, Policy, Settings, Taught, Teacher, watch};
 use crate::protocol::{self, Protocol};
 use crate::sink::Sink;
 use crate::sink::inbox::{Inbox, Inboxes};
 use crate::sink::stats::Metrics;
+
+/// What a build can not do that was made without the project's settings for cargo.
+const UNSTOPPABLE: &str = "this build cannot stop a script that loops for ever: its thread would be abandoned, and \
+    use a processor until the run ends; build in the project's folder, or with TARGET_FLAGS=-DLUAJIT_ENABLE_CHECKHOOK";
 
 /// Scripts, loaded.
 #[derive(Default)]
@@ -34,6 +38,9 @@ impl Scripts {
         let policy = if live { Policy::Drop } else { Policy::Wait };
         if paths.len() > LUA_SCRIPTS {
             bail!("--script: at most {LUA_SCRIPTS} scripts run together");
+        }
+        if !paths.is_empty() && !watch::stops_compiled_loops() {
+            tell(UNSTOPPABLE);
         }
         let mut scripts = Self::default();
         let mut taught: Vec<&'static dyn Protocol> = Vec::new();

@@ -11,16 +11,17 @@ use super::conversation::Conversation;
 use super::outlet::Outlet;
 use super::select::{Selector, Server};
 use super::talk::{Lent, Talk};
+use super::translation::Translations;
 use crate::event::PacketEvent;
 use crate::exchange::Silence;
 use crate::flow::table::Table;
-use crate::flow::{Direction, FlowKey, Side};
+use crate::flow::{FlowKey, Side};
 use crate::limits;
 use crate::protocol::Output;
 use crate::sink::Needs;
 use crate::sink::stats::Stats;
 use crate::source::{Frame, Timestamp};
-use crate::wire::{self, Decoded, Decoder, Packet, Transport, flag};
+use crate::wire::{self, Decoded, Decoder, Kept, Packet, Transport, flag};
 
 /// How often capture time looks after conversations that hold segments back.
 const STALLED_EVERY: u64 = 100_000_000;
@@ -65,6 +66,7 @@ struct Core {
     interface: Option<u32>,
     many_interfaces: bool,
     counts: bool,
+    translations: Translations,
 }
 
 impl Worker {
@@ -95,9 +97,13 @@ impl Worker {
             held: [0; limits::SHARDS],
             interface: None,
             many_interfaces: false,
+            translations: Translations::default(),
         };
         Self {
-            decoder: Decoder::new(),
+            decoder: match needs.packets {
+                true => Decoder::keeping_frames(),
+                false => Decoder::new(),
+            },
             core,
         }
     }
@@ -108,16 +114,16 @@ impl Worker {
     pub fn frame(&mut self, frame: &Frame<'_>) {
         self.core.time(frame);
         match wire::plain(frame) {
-            Some(packet) => self.core.packet(frame, &packet),
+            Some(packet) => self.core.packet(frame, &packet, &[]),
             None => self.other_frame(frame),
         }
     }
 
     #[inline(never)]
     fn other_frame(&mut self, frame: &Frame<'_>) {
-        match self.decoder.decode_any(frame) {
-            Decoded::Packet(packet) => self.core.packet(frame, &packet),
-            other => self.core.not_a_packet(other),
+        match self.decoder.decode_joined(frame) {
+            (Decoded::Packet(packet), fragments) => self.core.packet(frame, &packet, fragments),
+            (other, _) => self.core.not_a_packet(other),
         }
     }
 
@@ -230,13 +236,16 @@ impl Core {
     }
 
     #[inline(always)]
-    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet<'_>) {
+    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, fragments: &[Kept]) {
         if self.interface != Some(packet.interface) {
             self.many_interfaces |= self.interface.is_some();
             self.interface = Some(packet.interface);
         }
         if !self.settings.selector.admits(packet) {
             return;
+        }
+        if self.counts && Translations::may_tell(packet) {
+            self.look_for_translation(packet);
         }
         let (key, from) = FlowKey::of(packet);
         let spread = key.spread();
@@ -260,14 +269,14 @@ impl Core {
         };
         if self.attends {
             let direction = conversation.direction(from);
+            let event = PacketEvent {
+                frame: *frame,
+                fragments,
+                packet: *packet,
+                direction,
+            };
             let port = key.endpoint(conversation.server()).port();
-            attend(
-                &mut self.outlet,
-                self.needs,
-                frame,
-                packet,
-                (port, direction),
-            );
+            attend(&mut self.outlet, self.needs, &event, port);
         }
         let lent = &mut Lent::new(&mut self.outlet, &mut self.output, &key, conversation);
         match packet.transport {
@@ -277,6 +286,15 @@ impl Core {
                 }
             }
             Transport::Udp => conversation.datagram(from, packet, self.many_interfaces, lent),
+        }
+    }
+
+    /// One worker does this for all conversations, so that the count does not depend on threads.
+    #[cold]
+    #[inline(never)]
+    fn look_for_translation(&mut self, packet: &Packet<'_>) {
+        if self.settings.selector.select(packet).is_some() && self.translations.is_copy(packet) {
+            self.stats().account.translated += 1;
         }
     }
 
@@ -423,22 +441,13 @@ fn count_held(sum: &mut usize, conversation: &mut Conversation) {
 
 /// Tells or counts a packet, where somebody wants that. Windows of segments that begin or end a connection say nothing.
 #[inline(never)]
-fn attend(
-    outlet: &mut Outlet,
-    needs: Needs,
-    frame: &Frame<'_>,
-    packet: &Packet<'_>,
-    (port, direction): (u16, Direction),
-) {
+fn attend(outlet: &mut Outlet, needs: Needs, event: &PacketEvent<'_>, port: u16) {
+    let packet = &event.packet;
     let quiet = flag::SYN | flag::FIN | flag::RST;
     let zero_window =
         packet.transport == Transport::Tcp && packet.window == 0 && packet.flags & quiet == 0;
-    outlet.count_packet(port, direction, frame.wire_len, zero_window);
+    outlet.count_packet(port, event.direction, event.frame.wire_len, zero_window);
     if needs.packets {
-        outlet.packet(&PacketEvent {
-            frame: *frame,
-            packet: *packet,
-            direction,
-        });
+        outlet.packet(event);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::kept::Kept;
 use super::{Addresses, Packet};
 use crate::limits;
 use crate::source::Timestamp;
@@ -78,8 +79,14 @@ impl Table {
         self.datagrams.iter().filter(waits).count()
     }
 
-    /// Takes a fragment in; the datagram, if it was the last one missing.
-    pub(super) fn add(&mut self, piece: &Piece<'_>, now: Timestamp) -> Option<Whole> {
+    /// Takes a fragment in; the datagram, if it was the last one missing. `frames` are those that the
+    /// fragment came in; they stay here until the datagram is whole, and then are all of them.
+    pub(super) fn add(
+        &mut self,
+        piece: &Piece<'_>,
+        now: Timestamp,
+        frames: &mut Vec<Kept>,
+    ) -> Option<Whole> {
         self.expire(now);
         let at = match self
             .datagrams
@@ -89,13 +96,19 @@ impl Table {
             Some(at) => at,
             None => self.make(piece.key, now),
         };
+        let is_full = !frames.is_empty() && self.frame_bytes() > limits::FRAGMENT_FRAMES_BYTES;
         let datagram = self.datagrams.get_mut(at)?;
         if datagram.state != State::Waiting {
             return None;
         }
+        let before = datagram.spans.len();
         match datagram.add(piece) {
             Added::Kept => {
+                if datagram.spans.len() > before && !is_full {
+                    datagram.keep_frames(frames);
+                }
                 let whole = datagram.finish()?;
+                *frames = std::mem::take(&mut datagram.frames);
                 datagram.settle(State::Done, now);
                 Some(whole)
             }
@@ -105,6 +118,11 @@ impl Table {
                 None
             }
         }
+    }
+
+    /// Bytes of the frames that are kept.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.datagrams.iter().map(|known| known.frame_bytes).sum()
     }
 
     fn expire(&mut self, now: Timestamp) {
@@ -168,6 +186,9 @@ struct Datagram {
     /// In order; no two of them overlap.
     spans: Vec<Span>,
     bytes: Vec<u8>,
+    /// What its fragments came in, where that is asked for.
+    frames: Vec<Kept>,
+    frame_bytes: usize,
 }
 
 impl Datagram {
@@ -180,6 +201,8 @@ impl Datagram {
             length: None,
             spans: Vec::new(),
             bytes: Vec::new(),
+            frames: Vec::new(),
+            frame_bytes: 0,
         }
     }
 
@@ -213,6 +236,11 @@ impl Datagram {
             return Added::Contradicts;
         }
         Added::Kept
+    }
+
+    fn keep_frames(&mut self, frames: &mut Vec<Kept>) {
+        self.frame_bytes += frames.iter().map(Kept::size).sum::<usize>();
+        self.frames.append(frames);
     }
 
     /// Whether it overlaps another where that is forbidden, or one of them lies behind the last.

@@ -26,6 +26,7 @@
 mod bytes;
 mod fast;
 mod fragment;
+mod kept;
 mod link;
 mod network;
 mod transport;
@@ -39,6 +40,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use self::bytes::Bytes;
 use self::fragment::{Piece, Table};
+pub use self::kept::Kept;
 use self::walk::{End, Layer, Stop, Walk};
 use crate::limits;
 use crate::source::{Frame, Timestamp};
@@ -169,12 +171,23 @@ pub struct Decoder {
     /// The datagrams last put together, for packets to borrow from: one, and the one inside it
     /// where a tunnel was fragmented outside and inside.
     whole: [Vec<u8>; limits::FRAGMENT_NESTING],
+    keeps: bool,
+    /// The frames of the datagram last put together, but for the one that completed it.
+    earlier: Vec<Kept>,
 }
 
 impl Decoder {
     /// A decoder that has seen nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A decoder that keeps the frames of fragments, for [`Decoder::decode_joined`] to give.
+    pub fn keeping_frames() -> Self {
+        Self {
+            keeps: true,
+            ..Self::default()
+        }
     }
 
     /// Decodes one frame. The packet borrows from the frame, or from the decoder where it was
@@ -200,20 +213,35 @@ impl Decoder {
     }
 
     /// As [`Decoder::decode`], without trying [`plain`] first.
-    #[inline(never)]
     pub fn decode_any<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
+        self.decode_joined(frame).0
+    }
+
+    /// As [`Decoder::decode_any`]; and where a packet was put together from fragments, the frames of the earlier
+    /// ones in the order in which they came, if they are kept.
+    #[inline(never)]
+    pub fn decode_joined<'s>(&'s mut self, frame: &Frame<'s>) -> (Decoded<'s>, &'s [Kept]) {
+        self.earlier.clear();
         let Some(layer) = link::first(frame.link) else {
-            return Decoded::UnknownLink;
+            return (Decoded::UnknownLink, &[]);
         };
         let on_wire = usize::try_from(frame.wire_len).unwrap_or(usize::MAX);
         let mut walk = Walk::new(frame);
-        match walk.run(layer, Bytes::new(frame.data, on_wire)) {
+        let decoded = match walk.run(layer, Bytes::new(frame.data, on_wire)) {
             Stop::Packet => Decoded::Packet(walk.packet),
             Stop::End(end) => end.into(),
             Stop::Fragment(piece) => {
-                put_together(&mut self.fragments, &mut self.whole, walk, piece)
+                if self.keeps {
+                    self.earlier.push(frame.into());
+                }
+                let frames = &mut self.earlier;
+                let decoded =
+                    put_together(&mut self.fragments, &mut self.whole, walk, piece, frames);
+                frames.pop_if(|last| last.frame().number == frame.number);
+                decoded
             }
-        }
+        };
+        (decoded, &self.earlier)
     }
 }
 
@@ -225,9 +253,11 @@ fn put_together<'s>(
     buffers: &'s mut [Vec<u8>],
     mut walk: Walk<'s>,
     mut piece: Piece<'s>,
+    frames: &mut Vec<Kept>,
 ) -> Decoded<'s> {
     for buffer in buffers {
-        let Some(whole) = fragments.add(&piece, walk.packet.time) else {
+        let Some(whole) = fragments.add(&piece, walk.packet.time, frames) else {
+            frames.clear();
             return Decoded::Fragment;
         };
         *buffer = whole.captured;

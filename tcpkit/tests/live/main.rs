@@ -21,6 +21,7 @@ mod life;
 mod net;
 mod output;
 mod run;
+mod scripts;
 mod servers;
 mod times;
 

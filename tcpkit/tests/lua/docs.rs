@@ -73,7 +73,7 @@ fn the_page_names_every_function() {
     for name in ["counter", "histogram", "emit", "protocol"] {
         assert!(page().contains(&format!("tcpkit.{name}")), "{name}");
     }
-    for name in tcpkit::lua::vm::HOOKS {
+    for name in tcpkit::lua::hooks::HOOKS {
         assert!(page().contains(&format!("`{name}(")), "{name}");
     }
 }

@@ -92,12 +92,6 @@ impl<W: Write> JsonSink<W> {
         push(&mut self.sorter, stamp, self.now, &mut self.out, &object)
     }
 
-    /// What the objects go to, for what is printed behind the last of them. Holds all of them after
-    /// [`Sink::finish`]; who writes more flushes it.
-    pub fn get_mut(&mut self) -> &mut BufWriter<W> {
-        &mut self.out
-    }
-
     fn exchange(&mut self, exchange: &Exchange<'_>) -> io::Result<()> {
         let response = exchange
             .response

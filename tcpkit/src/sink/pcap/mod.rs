@@ -6,6 +6,9 @@
 //! number, which libpcap, tcpdump and Wireshark read since 2013. A classic file has one link
 //! type: a frame of another one is an error that says so.
 //!
+//! A datagram that came in fragments is known to be selected when it is whole: its frames are saved then, in their
+//! own order.
+//!
 //! # Rotation
 //! With a size, the next file begins before a frame would make this one larger; only a single
 //! frame that is larger by itself goes beyond. Names are tcpdump's: `dump.pcap`, `dump.pcap1`,
@@ -192,7 +195,12 @@ impl Sink for Writer {
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         match event {
-            Event::Packet(packet) => self.save(&packet.frame),
+            Event::Packet(packet) => {
+                for fragment in packet.fragments {
+                    self.save(&fragment.frame())?;
+                }
+                self.save(&packet.frame)
+            }
             // Who reads the file while it grows waits a second at most.
             Event::Tick(_) => self.output.flush(),
             Event::Reopen => self.reopen(),

@@ -54,12 +54,10 @@ impl Sink for Queued {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         match event {
             Event::Packet(packet) => {
-                let frame = Frame {
-                    time: self.drift.wall(packet.frame.time),
-                    ..packet.frame
-                };
-                let size = HEAD + frame.data.len();
-                self.queue.offer(size, |out| encode(&frame, out)).map(drop)
+                for fragment in packet.fragments {
+                    self.offer(fragment.frame())?;
+                }
+                self.offer(packet.frame)
             }
             Event::Tick(_) => self.tell(TICK),
             Event::Reopen => self.tell(REOPEN),
@@ -73,6 +71,13 @@ impl Sink for Queued {
 }
 
 impl Queued {
+    fn offer(&self, frame: Frame<'_>) -> io::Result<()> {
+        let time = self.drift.wall(frame.time);
+        let frame = Frame { time, ..frame };
+        let size = HEAD + frame.data.len();
+        self.queue.offer(size, |out| encode(&frame, out)).map(drop)
+    }
+
     fn tell(&self, tag: u8) -> io::Result<()> {
         self.queue.mark(|out| out.push(tag))?;
         self.queue.wake()

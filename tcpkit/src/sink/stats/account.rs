@@ -30,6 +30,8 @@ pub struct Account {
     pub fragments_lost: u64,
     /// Copies of a frame from another interface.
     pub duplicates: u64,
+    /// SYNs and datagrams that were seen with other addresses before: copies that were translated (NAT).
+    pub translated: u64,
     /// TCP segments that brought nothing new.
     pub retransmissions: u64,
     /// Probes that a connection is alive.
@@ -85,6 +87,7 @@ impl Account {
             fragments,
             fragments_lost,
             duplicates,
+            translated,
             retransmissions,
             keepalives,
             gaps,
@@ -110,6 +113,7 @@ impl Account {
         with(&mut self.fragments, *fragments);
         with(&mut self.fragments_lost, *fragments_lost);
         with(&mut self.duplicates, *duplicates);
+        with(&mut self.translated, *translated);
         with(&mut self.retransmissions, *retransmissions);
         with(&mut self.keepalives, *keepalives);
         with(&mut self.gaps, *gaps);

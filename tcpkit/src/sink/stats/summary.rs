@@ -326,6 +326,10 @@ fn write_account(account: &Account, out: &mut dyn Write) -> io::Result<()> {
             "frames",
             &[
                 ("copies from other interfaces", account.duplicates),
+                (
+                    "SYNs and datagrams seen again with other addresses (NAT), paired on each side",
+                    account.translated,
+                ),
                 ("retransmissions", account.retransmissions),
                 ("keep-alives", account.keepalives),
                 ("neither TCP nor UDP", account.other),

@@ -108,12 +108,6 @@ impl<W: Write> TextSink<W> {
         })
     }
 
-    /// What the lines go to, for what is printed behind the last of them. Holds all of them after
-    /// [`Sink::finish`]; who writes more flushes it.
-    pub fn get_mut(&mut self) -> &mut BufWriter<W> {
-        &mut self.out
-    }
-
     fn exchange(&mut self, exchange: &Exchange<'_>) -> io::Result<()> {
         let Some(response) = exchange.response else {
             return Ok(());

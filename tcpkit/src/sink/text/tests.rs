@@ -187,6 +187,7 @@ fn raw(packet: Packet<'_>, direction: Direction, select: Select) -> String {
     print(
         select,
         &[Event::Packet(&PacketEvent {
+            fragments: &[],
             frame,
             packet,
             direction,

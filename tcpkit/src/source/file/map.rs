@@ -35,7 +35,7 @@ impl Map {
         // change the file under it: then bytes are read that make no sense, which every reader
         // of a capture file must take anyway, as each number is read once and checked after. Or
         // shorten it: then `watch` keeps a read of what is gone from ending the process.
-        // Measured (`walk_speed`): 13 ns a frame, where copying through a buffer takes 32.
+        // Measured: 13 ns a frame, where copying through a buffer takes 32.
         let bytes = unsafe { MmapOptions::new().len(len).map(file) }.ok()?;
         let watch = Watch::new(bytes.as_ptr() as usize, bytes.len())?;
         Some(Self { watch, bytes })

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::make::{Blocks, Bytes, MICRO, MODIFIED, NANO, Sample, pcap, samples};
 use super::*;
-use crate::source::{LinkType, Timestamp};
+use crate::source::LinkType;
 
 /// A file that is removed when dropped.
 pub(super) struct Scratch(pub PathBuf);
@@ -683,67 +683,4 @@ proptest! {
         });
         matches(&read(&file.bytes()).unwrap().frames, &frames);
     }
-}
-
-/// The walk alone over a mapped file, in nanoseconds a frame. Run it by hand:
-/// `cargo test --release -p tcpkit --lib walk_speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn walk_speed() {
-    let frames: Vec<Sample> = (0..1000u32)
-        .map(|at| {
-            let len = 66 + at * 31 % 168;
-            Sample {
-                time: u64::from(at) * 1000,
-                data: vec![at as u8; len as usize],
-                wire: len,
-            }
-        })
-        .collect();
-    let many: Vec<Sample> = (0..1600).flat_map(|_| frames.clone()).collect();
-    let classic = Scratch::new(&pcap(false, MICRO, 1, &many));
-    let blocks = Scratch::new(&block_file(&many));
-    drop(many);
-    for (what, file) in [("pcap", &classic), ("pcapng", &blocks)] {
-        for touch in [false, true] {
-            for _ in 0..5 {
-                walk_once(what, touch, || FileSource::open(&file.0));
-            }
-        }
-    }
-    for _ in 0..5 {
-        let file = || std::fs::File::open(&classic.0).unwrap();
-        walk_once("pcap stream", true, || FileSource::from_reader("f", file()));
-    }
-}
-
-fn walk_once(what: &str, touch: bool, open: impl Fn() -> Result<FileSource, SourceError>) {
-    let begin = processor_time();
-    let mut source = open().unwrap();
-    let (mut count, mut sum, mut last) = (0u64, 0u64, Timestamp(0));
-    while let Some(frame) = source.next_frame().unwrap() {
-        count += 1;
-        sum += frame.data.len() as u64;
-        last = frame.time;
-        if touch {
-            sum += u64::from(frame.data[34]) + u64::from(frame.data[65]);
-        }
-    }
-    let end = processor_time();
-    let each = |end: f64, begin: f64| (end - begin) / count as f64;
-    let (user, kernel) = (each(end.0, begin.0), each(end.1, begin.1));
-    let _ = std::hint::black_box((sum, last));
-    eprintln!("{what} touch {touch}: {user:.1} + {kernel:.1} ns a frame, {count} frames");
-}
-
-/// What this thread has used of a processor, in nanoseconds: itself, and the kernel for it.
-fn processor_time() -> (f64, f64) {
-    // SAFETY: zeros are a valid rusage, which getrusage then fills in.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
-        usage
-    };
-    let nanoseconds = |time: libc::timeval| time.tv_sec as f64 * 1e9 + time.tv_usec as f64 * 1e3;
-    (nanoseconds(usage.ru_utime), nanoseconds(usage.ru_stime))
 }

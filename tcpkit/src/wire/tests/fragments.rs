@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::limits;
+use crate::wire::Kept;
 
 const RAW: LinkType = LinkType::RAW;
 const MORE: u16 = 0x2000;
@@ -411,4 +412,40 @@ fn fragments_in_a_tunnel_and_a_tunnel_in_fragments() {
         }
     }
     completes(&both, datagram(5, 53, &payload));
+}
+
+#[test]
+fn frames_of_fragments_are_kept_where_they_are_asked_for() {
+    let payload = text(100);
+    let parts = fragments4(17, &udp(5, 53, &payload), 48);
+    let mut decoder = Decoder::keeping_frames();
+    // A copy brings nothing, so it is not kept.
+    for (number, part) in [(1, 2), (2, 0), (3, 0)] {
+        let decoded = decoder.decode_joined(&at(&parts[part], number, Duration::ZERO));
+        assert_eq!(decoded, (Decoded::Fragment, &[][..]));
+    }
+    let last = at(&parts[1], 4, Duration::ZERO);
+    let (decoded, earlier) = decoder.decode_joined(&last);
+    assert!(matches!(decoded, Decoded::Packet(_)));
+    let kept: Vec<_> = earlier.iter().map(Kept::frame).collect();
+    assert_eq!(
+        kept.iter().map(|kept| kept.number).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!((kept[0].data, kept[1].data), (&parts[2][..], &parts[0][..]));
+    // The next datagram has none of them.
+    let other = frame(RAW, &parts[1]);
+    assert!(decoder.decode_joined(&other).1.is_empty());
+}
+
+#[test]
+fn frames_of_fragments_are_kept_within_a_bound() {
+    let mut decoder = Decoder::keeping_frames();
+    let part = vec![7; 60_000];
+    for id in 0..2000u16 {
+        let mut data = ipv4_with(60_020, MORE, 17, &[], &part);
+        data[4..6].copy_from_slice(&id.to_be_bytes());
+        let _ = decoder.decode(&at(&data, u64::from(id), Duration::ZERO));
+        assert!(decoder.fragments.frame_bytes() <= limits::FRAGMENT_FRAMES_BYTES + 61_000);
+    }
 }

@@ -1,0 +1,36 @@
+//! Errors of scripts as the user is told them: how often, and in which words.
+
+use mlua::Error;
+
+/// The first errors, then each power of ten: a script that fails in every call is no flood.
+pub fn is_told(errors: u64) -> bool {
+    let power = errors.checked_ilog10().map(|power| 10_u64.pow(power));
+    errors <= 3 || power == Some(errors)
+}
+
+/// Whether memory was refused.
+pub fn is_memory(error: &Error) -> bool {
+    match error {
+        Error::MemoryError(_) => true,
+        Error::CallbackError { cause, .. } => is_memory(cause),
+        Error::RuntimeError(text) => text.starts_with("not enough memory"),
+        _ => false,
+    }
+}
+
+/// An error as the user reads it: the file is named once, and the driver's own lines are left out.
+pub fn told(path: &str, error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("syntax error: ").unwrap_or(&text);
+    let text = text.strip_prefix("runtime error: ").unwrap_or(text);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("tcpkit:"))
+        .filter(|line| line.trim() != "[C]: in ?")
+        .collect();
+    let text = lines.join("\n");
+    match text.contains(path) {
+        true => text,
+        false => format!("{path}: {text}"),
+    }
+}
