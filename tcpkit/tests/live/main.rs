@@ -16,6 +16,7 @@ mod interfaces;
 mod life;
 mod net;
 mod output;
+mod readers;
 mod run;
 mod servers;
 mod times;
