@@ -28,7 +28,9 @@ impl Run {
     }
 
     fn start_at(address: &str, case: &Case, args: &[&str]) -> Self {
+        // Arguments name scripts from the case's folder.
         let mut child = tcpkit()
+            .current_dir(case.input().parent().unwrap())
             .arg("-r")
             .arg(case.input())
             .args(case.args())

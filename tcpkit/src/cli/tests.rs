@@ -435,10 +435,8 @@ fn completions_and_man_page_know_every_option() {
 
 #[test]
 fn what_this_build_lacks_is_said() {
-    for (args, expected) in [("top", "top")] {
-        let text = line(args).unwrap().lacking().unwrap_or_default();
-        assert!(text.contains(expected), "`{args}`: {text}");
-    }
+    let text = line("top").unwrap().lacking().unwrap_or_default();
+    assert!(text.contains("top"), "{text}");
     for args in [
         "-r x",
         "-i eth0 -d",

@@ -166,11 +166,6 @@ const OF_CAPTURE: &[Counter<Account>] = &[
     counter("forgotten_requests", REQUESTS, "Requests forgotten to make room", |of| of.overflowed),
 ];
 
-/// The outcomes of pushes, by name.
-#[rustfmt::skip]
-const OF_PUSHES: [(&str, fn(&Pushes) -> u64); 2] =
-    [("accepted", |of| of.accepted), ("failed", |of| of.failed)];
-
 /// Every family, each series in it once.
 pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
     let all = snapshot.since_start();
@@ -204,9 +199,10 @@ fn about(snapshot: &Snapshot) -> Vec<Family<'_>> {
 }
 
 fn of_pushes(pushes: &Pushes) -> Family<'_> {
-    let samples = OF_PUSHES.iter().map(|(outcome, of)| Sample {
+    let outcomes = [("accepted", pushes.accepted), ("failed", pushes.failed)];
+    let samples = outcomes.into_iter().map(|(outcome, value)| Sample {
         labels: vec![("outcome", Label::Text(outcome))],
-        value: of(pushes),
+        value,
     });
     Family {
         name: "otlp.pushes",

@@ -20,6 +20,8 @@ use support::tcpkit;
 /// tcpkit over a case's capture file, which pushes there every 100 ms.
 fn pushing(case: &Case, url: &str) -> Command {
     let mut command = tcpkit();
+    // Arguments name scripts from the case's folder.
+    command.current_dir(case.input().parent().unwrap());
     command.arg("-r").arg(case.input()).args(case.args());
     command.args(["-q", "--format", "json", "--otlp", url]);
     for name in ["http_proxy", "https_proxy", "all_proxy"] {
