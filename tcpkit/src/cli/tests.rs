@@ -266,6 +266,11 @@ fn a_wrong_value_names_the_option_the_value_and_what_is_accepted() {
             "--otlp collector:4318",
             &["'collector:4318'", "--otlp", "http://"],
         ),
+        ("--otlp http://:4318", &["'http://:4318'", "--otlp"]),
+        ("--otlp http://c:99999", &["'http://c:99999'", "--otlp"]),
+        ("--otlp http://me:secret@c", &["--otlp", "OTLP_HEADERS"]),
+        ("--otlp http://c/?a=b", &["'http://c/?a=b'", "--otlp"]),
+        ("--otlp ftp://c", &["'ftp://c'", "https://"]),
         ("--snaplen 0", &["'0'", "--snaplen", "from 1 to 262144"]),
         (
             "-B 9999999999",

@@ -381,3 +381,21 @@ fn a_port_that_is_taken_is_told() {
     assert!(said.contains("--stats 127.0.0.1:33333"), "{said}");
     assert!(!said.contains("capturing with"), "{said}");
 }
+
+/// The last push is tried, fails, is told, and holds nobody up.
+#[test]
+fn a_collector_that_is_away_is_told_at_the_end_of_a_live_run() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let url = "http://127.0.0.1:9";
+    let run = Run::start(&namespace, &["-i", "lo", "-q", "-P", "off", "--otlp", url]);
+    let ended = run.stop();
+    assert!(ended.status.success() && ended.took < Duration::from_secs(8));
+    let said = ended.said;
+    assert!(
+        said.contains(&format!("--otlp {url}/v1/metrics: ")) && said.contains("refused"),
+        "{said}"
+    );
+}

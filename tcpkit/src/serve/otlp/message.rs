@@ -198,3 +198,84 @@ fn attribute(key: &str, value: Value) -> KeyValue {
         ..KeyValue::default()
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::sink::stats::BOUNDS;
+    use crate::sink::stats::book::Book;
+    use crate::sink::stats::keys::Shown;
+    use crate::sink::stats::snapshot::{Command, KeyForm, Latency, Port, VERSION};
+
+    /// 64 ports of 64 commands, whose latencies are all over the place.
+    fn snapshot() -> Snapshot {
+        let mut periods = Book::new(Vec::new()).periods(&Shown::Not, false);
+        let places = (0..2400_u16).step_by(64);
+        let latency = Latency {
+            count: places.len() as u64,
+            histogram: places.map(|place| (place, 1)).collect(),
+            ..Latency::default()
+        };
+        let command = |number: u16| Command {
+            command: format!("c{number}"),
+            latency: latency.clone(),
+            ..Command::default()
+        };
+        let port = |port| Port {
+            port,
+            commands: (0..64).map(command).collect(),
+            ..Port::default()
+        };
+        periods[0].ports = (1..=64).map(port).collect();
+        Snapshot {
+            v: VERSION,
+            build: Build {
+                name: "tcpkit".to_owned(),
+                version: "0".to_owned(),
+            },
+            made_ns: 1_700_000_000_000_000_000,
+            uptime_ns: 1_000_000_000,
+            begun_ns: 0,
+            now_ns: 0,
+            ended: false,
+            threshold_ns: None,
+            bounds_ns: BOUNDS.to_vec(),
+            keys: KeyForm::None,
+            stages: Vec::new(),
+            pushes: None,
+            periods,
+        }
+    }
+
+    #[test]
+    fn much_is_told_in_several_requests_of_bounded_size_and_nothing_twice() {
+        let (mut points, mut count) = (BTreeSet::new(), 0);
+        for request in requests(&snapshot(), &[]) {
+            let mut bytes = Vec::new();
+            let mut reader = flate2::read::GzDecoder::new(request.as_slice());
+            reader.read_to_end(&mut bytes).unwrap();
+            assert!(bytes.len() < limits::PUSH_BYTES + limits::PUSH_POINTS * 6000);
+            let request = ExportMetricsServiceRequest::decode(bytes.as_slice()).unwrap();
+            let scopes = request
+                .resource_metrics
+                .iter()
+                .flat_map(|all| &all.scope_metrics);
+            for metric in scopes.flat_map(|scope| &scope.metrics) {
+                let Some(Data::ExponentialHistogram(histogram)) = &metric.data else {
+                    continue;
+                };
+                for point in &histogram.data_points {
+                    assert!(points.insert(format!("{} {:?}", metric.name, point.attributes)));
+                }
+            }
+            count += 1;
+        }
+        // Of each command its latencies, of each port its handshakes.
+        assert_eq!(points.len(), 64 * 64 + 64);
+        assert!(count > 4, "{count}");
+    }
+}
