@@ -329,3 +329,28 @@ pub const PARCEL_TIME: Duration = Duration::from_millis(150);
 
 /// A capture loop that has not turned for so long has stalled.
 pub const STALL_TIME: Duration = Duration::from_secs(2);
+
+/// From one push to an OpenTelemetry collector to the next, unless `OTEL_METRIC_EXPORT_INTERVAL` says otherwise.
+pub const PUSH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A push takes no longer than this, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise: what OpenTelemetry's
+/// specification asks for.
+pub const PUSH_TIME: Duration = Duration::from_secs(10);
+
+/// At the end the last push is waited for so long.
+pub const LAST_PUSH: Duration = Duration::from_secs(3);
+
+/// A collector that wants to be left alone for longer is asked again after this.
+pub const PUSH_PAUSE: Duration = Duration::from_secs(300);
+
+/// Lines about failing pushes come at most so often.
+pub const PUSH_LINE: Duration = Duration::from_secs(60);
+
+/// Bytes of a push before compression, with one family's [`PUSH_POINTS`] more at most; a collector takes 20 MiB.
+pub const PUSH_BYTES: usize = 2 << 20;
+
+/// Values of a family that go together: a histogram over all places is 6 KB.
+pub const PUSH_POINTS: usize = 512;
+
+/// Bytes that are read of a collector's answer; what it says is a sentence.
+pub const ANSWER_BYTES: u64 = 64 << 10;

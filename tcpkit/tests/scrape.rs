@@ -102,6 +102,7 @@ fn snapshot(book: &Book) -> Snapshot {
         bounds_ns: BOUNDS.to_vec(),
         keys: KeyForm::None,
         stages: book.stages(),
+        pushes: None,
         periods: book.periods(&Shown::Not, false),
     }
 }

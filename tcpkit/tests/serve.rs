@@ -28,6 +28,7 @@ impl Run {
     }
 
     fn start_at(address: &str, case: &Case, args: &[&str]) -> Self {
+        // Arguments name scripts from the case's folder.
         let mut child = tcpkit()
             .current_dir(case.path(""))
             .arg("-r")

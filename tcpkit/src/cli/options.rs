@@ -169,7 +169,10 @@ pub struct Options {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "plain")]
     pub keys: Option<Keys>,
 
-    /// Push metrics to this OpenTelemetry collector
+    /// Push metrics to this OpenTelemetry collector, such as http://localhost:4318
+    ///
+    /// Every 10 s and at the end, OTLP over HTTP. OTEL_METRIC_EXPORT_INTERVAL (ms), OTEL_SERVICE_NAME,
+    /// OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_TIMEOUT are followed.
     #[arg(long, value_name = "URL", help_heading = STATS, value_parser = values::url)]
     pub otlp: Option<String>,
 
@@ -207,20 +210,8 @@ pub struct Options {
 impl Options {
     /// What was asked for and is not in this build: the first such thing, a sentence for the user.
     pub fn lacking(&self) -> Option<String> {
-        let asked = [
-            (
-                !self.scripts.is_empty() && cfg!(not(feature = "lua")),
-                "running Lua scripts",
-                "-S",
-            ),
-            (
-                self.otlp.is_some(),
-                "pushing to an OpenTelemetry collector",
-                "--otlp",
-            ),
-        ];
-        let (_, what, option) = asked.into_iter().find(|(asked, ..)| *asked)?;
-        Some(format!("{what} is not in this build: leave {option} out"))
+        let lacks_scripts = !self.scripts.is_empty() && cfg!(not(feature = "lua"));
+        lacks_scripts.then(|| "running Lua scripts is not in this build: leave -S out".to_owned())
     }
 
     /// What single values cannot tell: whether they fit each other. The error is a sentence that

@@ -294,19 +294,26 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "accepted are bytes above 0, such as 65536, 512K, 100M, 2G".to_owned())
 }
 
-/// The address of an OpenTelemetry collector.
+/// The address of an OpenTelemetry collector. Names and passwords in it are refused: it is shown where pushing fails.
 pub(super) fn url(text: &str) -> Result<String, String> {
-    let rest = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"));
-    let host = rest
-        .and_then(|rest| rest.split('/').next())
-        .unwrap_or_default();
-    let clean = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if host.is_empty() || !clean {
-        return Err("accepted are http://HOST[:PORT][/PATH] and https://…".to_owned());
-    }
-    Ok(text.to_owned())
+    let parsed = text.parse::<hyper::Uri>().ok().filter(is_collector);
+    parsed.map(|_| text.to_owned()).ok_or_else(|| {
+        "accepted are http://HOST[:PORT][/PATH] and https://…; what a collector wants to be told besides goes into \
+         OTEL_EXPORTER_OTLP_HEADERS"
+            .to_owned()
+    })
+}
+
+fn is_collector(url: &hyper::Uri) -> bool {
+    let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+    let has_host = url.authority().is_some_and(|authority| {
+        let host = authority.host();
+        // What is no port is left of the authority beside the host.
+        let has_port = |port| port > 0 && authority.as_str() == format!("{host}:{port}");
+        let is_bare = authority.as_str() == host;
+        !host.is_empty() && authority.port_u16().map_or(is_bare, has_port)
+    });
+    is_http && has_host && url.query().is_none()
 }
 
 /// A whole number above zero.

@@ -47,7 +47,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let options = setup.options;
     let mut notices = Vec::new();
-    let listeners = readers::listen(options, &mut notices)?;
+    let readers = readers::open(options, &mut notices)?;
     let engine = ladder::open(&interest(options), options, &mut notices)?;
     notices.push(format!("capturing with {}", engine.describe()));
     let filter = filter(engine.as_ref(), options)?;
@@ -55,8 +55,8 @@ pub(super) fn run(
     let report = setup.report()?;
     privileges::keep(engine.privileges(), reopens_files(options))?;
     started()?;
-    let service = readers::start(setup, listeners)?;
     let (sinks, outputs) = Outputs::start(setup, &report, writer)?;
+    let service = readers::start(setup, readers, outputs.teller())?;
     outputs.tell(notices);
     let stats = Stats::new(setup.rules(), &setup.asked);
     let desk = service.as_ref().map(|service| service.desk(0));
@@ -247,9 +247,9 @@ impl Run<'_> {
                 "the report is not read: its last {left} lines are lost"
             ));
         }
+        notices.extend(readers::end(self.service, self.setup));
         self.outputs.tell(notices);
         self.outputs.end_notices();
-        readers::end(self.service, self.setup);
         left.map(drop)
     }
 }

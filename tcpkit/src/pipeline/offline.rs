@@ -31,11 +31,11 @@ const LOOK_EVERY: u32 = 1024;
 /// A sentence for the user: what cannot be opened, read or written.
 pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let options = setup.options;
-    let listeners = readers::listen(options, &mut Vec::new())?;
+    let readers = readers::open(options, &mut Vec::new())?;
     let source = FileSource::open(path)?;
     let run = Run {
         setup,
-        service: readers::start(setup, listeners)?,
+        service: readers::start(setup, readers, Box::new(|notice| tell([&notice])))?,
         report: setup.report()?,
     };
     // A bar and lines on the same terminal would tear each other.
@@ -49,18 +49,21 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     tell(outlet.notices.iter().chain(&report.notices));
     let ended = outlet.finish().and_then(|()| run.summarise(&outlet.stats));
     match ended {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            run.service.map(Service::end);
+            return Ok(());
+        }
         other => other.context("the report cannot be written")?,
     }
     if outlet.stats.account.frames == 0 && !report.notices.is_empty() {
         bail!("{}: nothing could be read", path.display());
     }
-    readers::end(run.service, setup);
+    tell(readers::end(run.service, setup).iter());
     Ok(())
 }
 
 /// Sentences for the user go to standard error. Nobody may read them: that is no failure.
-fn tell<'a>(notices: impl Iterator<Item = &'a String>) {
+fn tell<'a>(notices: impl IntoIterator<Item = &'a String>) {
     let mut err = io::stderr().lock();
     for notice in notices {
         let _ = writeln!(err, "tcpkit: {notice}");

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::report::Report;
 use super::setup::Setup;
 use crate::limits::{NOTICE_QUEUE, REPORT_QUEUE};
+use crate::serve::otlp::Teller;
 use crate::sink::Sink;
 use crate::sink::pcap::queued::Queued;
 use crate::sink::pcap::{self, Interfaces, Writer};
@@ -62,6 +63,14 @@ impl Outputs {
         for notice in notices {
             let _ = out.write_all(format!("tcpkit: {notice}\n").as_bytes());
         }
+    }
+
+    /// Tells the user, from any thread.
+    pub(super) fn teller(&self) -> Teller {
+        let mut out = self.notices.clone();
+        Box::new(move |notice| {
+            let _ = out.write_all(format!("tcpkit: {notice}\n").as_bytes());
+        })
     }
 
     /// Takes over what the engine knows by now of its interfaces and of the wall clock.

@@ -1,4 +1,4 @@
-//! Who reads statistics while a run goes on, as the options say.
+//! Who reads statistics while a run goes on, and to whom they are pushed, as the options say.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -6,20 +6,39 @@ use anyhow::anyhow;
 
 use super::setup::Setup;
 use crate::cli::{Keys, Mode, Options, StatsAddress};
+use crate::serve::otlp::{self, Teller};
 use crate::serve::{Service, Settings, listen};
 use crate::sink::stats::snapshot::KeyForm;
 
 /// Where a live run listens unless told otherwise.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 33333);
 
-/// Opens the addresses that statistics are to be served at, before anything is captured.
+/// Who is to be answered, and who is told unasked.
+#[derive(Debug)]
+pub(super) struct Readers {
+    listeners: Vec<TcpListener>,
+    collector: Option<otlp::Settings>,
+}
+
+/// Opens the addresses that statistics are to be served at, before anything is captured, and reads how they are to be
+/// pushed.
 ///
 /// # Errors
-/// When one that was asked for cannot be had. Of the default one that is a notice.
-pub(super) fn listen(
-    options: &Options,
-    notices: &mut Vec<String>,
-) -> anyhow::Result<Vec<TcpListener>> {
+/// When an address that was asked for cannot be had, of the default one that is a notice; or when a variable that
+/// goes with `--otlp` cannot be read.
+pub(super) fn open(options: &Options, notices: &mut Vec<String>) -> anyhow::Result<Readers> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let collector = options.otlp.as_deref();
+    let collector = collector.map(|url| otlp::Settings::new(url, variable));
+    Ok(Readers {
+        collector: collector
+            .transpose()
+            .map_err(|error| anyhow!("--otlp: {error}"))?,
+        listeners: listen(options, notices)?,
+    })
+}
+
+fn listen(options: &Options, notices: &mut Vec<String>) -> anyhow::Result<Vec<TcpListener>> {
     if options.stats.is_empty() && options.read.is_none() {
         return Ok(listen_by_default(notices).into_iter().collect());
     }
@@ -44,15 +63,17 @@ fn listen_by_default(notices: &mut Vec<String>) -> Option<TcpListener> {
     listened.ok()
 }
 
-/// Begins to answer; `None` where nobody can ask.
+/// Begins to answer and to push; `None` where nobody can ask and nobody is told. What goes wrong with pushing is told
+/// to `tell`.
 ///
 /// # Errors
 /// When a thread cannot be started.
 pub(super) fn start(
     setup: &Setup<'_>,
-    listeners: Vec<TcpListener>,
+    readers: Readers,
+    tell: Teller,
 ) -> anyhow::Result<Option<Service>> {
-    if listeners.is_empty() {
+    if readers.listeners.is_empty() && readers.collector.is_none() {
         return Ok(None);
     }
     let options = setup.options;
@@ -66,15 +87,21 @@ pub(super) fn start(
         },
         mode: options.mode.unwrap_or(Mode::Auto).name(),
         live: options.read.is_none(),
+        pushes: options.otlp.as_ref().map(|_| otlp::Counts::default()),
     };
-    Ok(Some(Service::start(settings, listeners)?))
+    let mut service = Service::start(settings, readers.listeners)?;
+    if let Some(collector) = readers.collector {
+        service.push(collector, tell)?;
+    }
+    Ok(Some(service))
 }
 
-/// The run has ended: with `--linger` answers go on until a signal.
-pub(super) fn end(service: Option<Service>, setup: &Setup<'_>) {
-    let Some(service) = service else { return };
+/// The run has ended: with `--linger` answers go on until a signal. Returns a sentence for the user if there is one.
+pub(super) fn end(service: Option<Service>, setup: &Setup<'_>) -> Option<String> {
+    let service = service?;
     if setup.options.linger {
         service.linger(&setup.signals.stop);
     }
-    service.end();
+    let url = setup.options.otlp.as_deref().unwrap_or_default();
+    (!service.end()).then(|| format!("--otlp {url}: the last push takes too long: it is given up"))
 }

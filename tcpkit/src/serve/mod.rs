@@ -1,15 +1,18 @@
-//! Answers those who ask for statistics while the run goes on.
+//! Answers those who ask for statistics while the run goes on, and tells a collector that does not ask.
 //!
 //! Reads what workers hand over at their [`Desk`]s, makes [`Snapshot`](crate::sink::stats::snapshot::Snapshot)s in a
-//! thread of its own ([`keeper`]), and serves them over TCP in another ([`server`]): the capture's thread does neither.
+//! thread of its own ([`keeper`]), serves them over TCP in another ([`server`]), and pushes them in a third ([`otlp`]): the
+//! capture's thread does none of it.
 //! Beside the sources and the terminal this is the only room that reads a clock.
 
 pub mod classic;
+pub mod families;
 mod guest;
 mod health;
 pub mod keeper;
 pub mod listen;
 pub mod metrics;
+pub mod otlp;
 mod page;
 mod pages;
 mod routes;
@@ -37,6 +40,8 @@ pub struct Settings {
     pub mode: &'static str,
     /// Capture time is the time of day: it goes on where nothing is captured.
     pub live: bool,
+    /// What becomes of pushes, where there are such.
+    pub pushes: Option<otlp::Counts>,
 }
 
 /// Everything that answers readers.
@@ -44,6 +49,8 @@ pub struct Settings {
 pub struct Service {
     keeper: Keeper,
     server: Option<server::Server>,
+    pusher: Option<otlp::Pusher>,
+    pushes: otlp::Counts,
 }
 
 impl Service {
@@ -52,13 +59,28 @@ impl Service {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(settings: Settings, listeners: Vec<TcpListener>) -> std::io::Result<Self> {
-        let mode = settings.mode;
+        let (mode, pushes) = (settings.mode, settings.pushes.clone().unwrap_or_default());
         let keeper = Keeper::start(settings)?;
         let server = match listeners.is_empty() {
             true => None,
             false => Some(server::Server::start(listeners, keeper.reader(), mode)?),
         };
-        Ok(Self { keeper, server })
+        Ok(Self {
+            keeper,
+            server,
+            pusher: None,
+            pushes,
+        })
+    }
+
+    /// Begins to push to a collector; what goes wrong is told to `tell`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn push(&mut self, settings: otlp::Settings, tell: otlp::Teller) -> std::io::Result<()> {
+        let pushes = self.pushes.clone();
+        self.pusher = Some(otlp::Pusher::start(settings, self.reader(), pushes, tell)?);
+        Ok(())
     }
 
     /// The desk of a worker.
@@ -78,10 +100,13 @@ impl Service {
         }
     }
 
-    /// Ends answering; answers that are under way are finished within a moment.
-    pub fn end(self) {
+    /// Pushes a last time, and ends answering: answers that are under way are finished within a moment. False if the
+    /// last push took too long and was left to itself.
+    pub fn end(self) -> bool {
+        let pushed = self.pusher.is_none_or(otlp::Pusher::end);
         if let Some(server) = self.server {
             server.end();
         }
+        pushed
     }
 }

@@ -20,6 +20,7 @@ mod kernel;
 mod life;
 mod net;
 mod output;
+mod readers;
 mod run;
 mod scripts;
 mod servers;

@@ -138,16 +138,19 @@ impl Detail {
         let bytes = exchange.request.size.max(response);
         let command = (exchange.protocol, exchange.command);
         let (keys, only, mut named) = (&mut self.keys, &mut self.key, 0);
+        let is_big = keys.is_big(bytes);
         exchange
             .protocol
             .keys(exchange.command, exchange.text, &mut |key| {
                 keys.count(port, key);
                 named += 1;
-                only.clear();
-                only.extend_from_slice(key);
+                if is_big {
+                    only.clear();
+                    only.extend_from_slice(key);
+                }
             });
         // Of several keys nobody knows which is the big one.
-        if named == 1 {
+        if is_big && named == 1 {
             self.keys.weigh(port, &self.key, bytes, command);
         }
     }

@@ -48,7 +48,7 @@ pub const fn least(bucket: usize) -> u64 {
 }
 
 /// The middle of a bucket.
-pub(super) fn middle(bucket: usize) -> u64 {
+pub fn middle(bucket: usize) -> u64 {
     least(bucket) + (1u64 << (bucket / PARTS).saturating_sub(1)) / 2
 }
 

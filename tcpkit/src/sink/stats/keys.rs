@@ -5,27 +5,76 @@
 //! and summaries of several workers or seconds add up (Agarwal and others, "Mergeable Summaries", 2012).
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher as _, RandomState};
+
+use hashbrown::HashTable;
 
 use super::snapshot::{BigKey, HotKey, KeyForm};
 use crate::limits;
 use crate::protocol::Protocol;
 
-type Name = (u16, Box<[u8]>);
+type Name = (u16, Key);
 
 /// Keys of a span of time.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
-    /// By port, two bytes, and key.
-    hot: HashMap<Box<[u8]>, u64, foldhash::fast::RandomState>,
-    /// The name that was looked for last.
-    wanted: Vec<u8>,
+    /// By port and key.
+    hot: HashTable<Hot>,
+    hasher: foldhash::fast::RandomState,
     /// The most that a key's count may be too small.
     error: u64,
     big: Vec<Big>,
     /// What is smaller than this is not among the biggest.
     floor: u64,
+}
+
+/// Bytes of a key that need no allocation: most keys are seen once, and forgotten soon.
+const SHORT: usize = 38;
+
+/// A key's bytes.
+#[derive(Clone, Debug)]
+enum Key {
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Key {
+    fn new(bytes: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        match short.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                Self::Short(bytes.len() as u8, short)
+            }
+            None => Self::Long(bytes.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(length, short) => short.get(..usize::from(*length)).unwrap_or(short),
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Hot {
+    name: Name,
+    count: u64,
+}
+
+impl Hot {
+    fn is(&self, port: u16, key: &[u8]) -> bool {
+        self.name.0 == port && self.name.1.bytes() == key
+    }
+}
+
+fn hash(hasher: &foldhash::fast::RandomState, port: u16, key: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write_u16(port);
+    hasher.write(key);
+    hasher.finish()
 }
 
 #[derive(Clone, Debug)]
@@ -36,21 +85,44 @@ struct Big {
     command: u16,
 }
 
+impl Big {
+    fn order(&self) -> (u16, &[u8]) {
+        (self.name.0, self.name.1.bytes())
+    }
+
+    fn is(&self, (port, key): &Name) -> bool {
+        self.order() == (*port, key.bytes())
+    }
+}
+
 impl Keys {
     /// A request named this key at this port.
     pub fn count(&mut self, port: u16, key: &[u8]) {
         let key = key.get(..limits::KEY_BYTES).unwrap_or(key);
-        self.wanted.clear();
-        self.wanted.extend_from_slice(&port.to_be_bytes());
-        self.wanted.extend_from_slice(key);
-        if let Some(count) = self.hot.get_mut(&self.wanted[..]) {
-            *count += 1;
-            return;
-        }
-        self.hot.insert(self.wanted[..].into(), 1);
+        self.add(port, key, 1);
         if self.hot.len() > limits::KEYS {
             self.cut();
         }
+    }
+
+    /// Hashes once, whether the key is known or new.
+    fn add(&mut self, port: u16, key: &[u8], more: u64) {
+        let hasher = &self.hasher;
+        let entry = self.hot.entry(
+            hash(hasher, port, key),
+            |hot| hot.is(port, key),
+            |hot| hash(hasher, hot.name.0, hot.name.1.bytes()),
+        );
+        let new = || Hot {
+            name: (port, Key::new(key)),
+            count: 0,
+        };
+        entry.or_insert_with(new).into_mut().count += more;
+    }
+
+    /// Whether a message of so many bytes may be among the biggest. Of equally large ones those that came first are.
+    pub fn is_big(&self, bytes: u64) -> bool {
+        bytes > self.floor
     }
 
     /// A message of so many bytes came with this key.
@@ -61,14 +133,13 @@ impl Keys {
         bytes: u64,
         command: (&'static dyn Protocol, u16),
     ) {
-        // Of equally large ones those that came first.
-        if bytes <= self.floor {
+        if !self.is_big(bytes) {
             return;
         }
         let key = key.get(..limits::KEY_BYTES).unwrap_or(key);
         let (protocol, command) = command;
         self.add_big(Big {
-            name: (port, key.into()),
+            name: (port, Key::new(key)),
             bytes,
             protocol,
             command,
@@ -76,7 +147,7 @@ impl Keys {
     }
 
     fn add_big(&mut self, big: Big) {
-        match self.big.iter_mut().find(|known| known.name == big.name) {
+        match self.big.iter_mut().find(|known| known.is(&big.name)) {
             Some(known) if known.bytes >= big.bytes => {}
             Some(known) => *known = big,
             None => self.big.push(big),
@@ -88,7 +159,7 @@ impl Keys {
 
     fn cut_big(&mut self) {
         self.big
-            .sort_by(|a, b| (Reverse(a.bytes), &a.name).cmp(&(Reverse(b.bytes), &b.name)));
+            .sort_by(|a, b| (Reverse(a.bytes), a.order()).cmp(&(Reverse(b.bytes), b.order())));
         self.big.truncate(limits::KEYS_LISTED);
         if self.big.len() == limits::KEYS_LISTED {
             self.floor = self.big.last().map_or(0, |big| big.bytes);
@@ -96,23 +167,20 @@ impl Keys {
     }
 
     fn cut(&mut self) {
-        let mut counts: Vec<u64> = self.hot.values().copied().collect();
+        let mut counts: Vec<u64> = self.hot.iter().map(|hot| hot.count).collect();
         let middle = counts.len() / 2;
         let (_, &mut median, _) = counts.select_nth_unstable(middle);
         self.error += median;
-        self.hot.retain(|_, count| {
-            *count = count.saturating_sub(median);
-            *count > 0
+        self.hot.retain(|hot| {
+            hot.count = hot.count.saturating_sub(median);
+            hot.count > 0
         });
     }
 
     /// Adds others.
     pub fn merge(&mut self, other: &Self) {
-        for (name, count) in &other.hot {
-            match self.hot.get_mut(name) {
-                Some(ours) => *ours += count,
-                None => drop(self.hot.insert(name.clone(), *count)),
-            }
+        for hot in &other.hot {
+            self.add(hot.name.0, hot.name.1.bytes(), hot.count);
         }
         self.error += other.error;
         if self.hot.len() > limits::KEYS {
@@ -131,20 +199,15 @@ impl Keys {
 
     /// The hottest, most requests first.
     pub fn hot(&self, shown: &Shown) -> Vec<HotKey> {
-        let mut hot: Vec<(&Box<[u8]>, u64)> = self
-            .hot
-            .iter()
-            .map(|(name, count)| (name, *count))
-            .collect();
-        hot.sort_by_key(|&(name, count)| (Reverse(count), name));
+        let mut hot: Vec<&Hot> = self.hot.iter().collect();
+        hot.sort_by_key(|hot| (Reverse(hot.count), hot.name.0, hot.name.1.bytes()));
         let listed = hot.into_iter().take(limits::KEYS_LISTED);
         listed
-            .filter_map(|(name, requests)| {
-                let (port, key) = name.split_first_chunk::<2>()?;
+            .filter_map(|hot| {
                 Some(HotKey {
-                    port: u16::from_be_bytes(*port),
-                    key: shown.show(key)?,
-                    requests,
+                    port: hot.name.0,
+                    key: shown.show(hot.name.1.bytes())?,
+                    requests: hot.count,
                     error: self.error,
                 })
             })
@@ -159,7 +222,7 @@ impl Keys {
             let (port, key) = &big.name;
             Some(BigKey {
                 port: *port,
-                key: shown.show(key)?,
+                key: shown.show(key.bytes())?,
                 bytes: big.bytes,
                 command: super::label(big.protocol, big.command).to_owned(),
             })

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub keys: KeyForm,
     /// Places where frames pass, in the order in which they do, and what each lost.
     pub stages: Vec<Stage>,
+    /// What became of pushes to an OpenTelemetry collector; without `--otlp` there are none.
+    pub pushes: Option<Pushes>,
     /// The same figures since the start, and over the last 10 s, 1 min and 5 min, in this order.
     pub periods: Vec<Period>,
 }
@@ -59,6 +61,15 @@ pub struct Build {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+/// Pushes to an OpenTelemetry collector, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pushes {
+    /// Those that it took whole.
+    pub accepted: u64,
+    /// Those that did not reach it, or that it refused, all or in part.
+    pub failed: u64,
 }
 
 /// How keys are shown.
