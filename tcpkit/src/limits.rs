@@ -318,3 +318,19 @@ pub const PARCEL_TIME: Duration = Duration::from_millis(150);
 
 /// A capture loop that has not turned for so long has stalled.
 pub const STALL_TIME: Duration = Duration::from_secs(2);
+
+/// Columns of charts that the terminal view remembers: ten minutes, wider than any terminal. Each holds a histogram a
+/// port.
+pub const TOP_COLUMNS: usize = 600;
+
+/// Sentences for the user that the terminal view keeps; the last ones are shown.
+pub const TOP_NOTICES: usize = 64;
+
+/// Bytes of a snapshot of another host; 64 ports of 64 commands with histograms are some 20 MB.
+pub const SNAPSHOT_BYTES: usize = 64 << 20;
+
+/// Another host's snapshot must come within this time.
+pub const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// Characters of a filter that is typed in the terminal view.
+pub const TOP_FILTER: usize = 64;

@@ -351,6 +351,19 @@ fn subcommands_are_recognised_first() {
         (1, Some(33333))
     );
     assert!(refused("top -u -m redis").contains("TCP"));
+    for (args, option) in [
+        ("top -S a.lua", "--script"),
+        ("top -d", "--daemonize"),
+        ("top -r x -w -", "--write -"),
+        ("top -r x --from 192.0.2.1:33333", "--read"),
+        ("top -i lo --from 192.0.2.1:33333", "--interface"),
+    ] {
+        let text = refused(args);
+        assert!(
+            text.contains(option) && text.contains("top"),
+            "{args}: {text}"
+        );
+    }
 }
 
 #[test]
@@ -438,7 +451,7 @@ fn what_this_build_lacks_is_said() {
     for (args, expected) in [
         ("-r x --otlp http://collector", "--otlp"),
         ("-i eth0 --otlp http://collector", "--otlp"),
-        ("top", "top"),
+        ("top --otlp http://collector", "--otlp"),
     ] {
         let text = line(args).unwrap().lacking().unwrap_or_default();
         assert!(text.contains(expected), "`{args}`: {text}");
@@ -453,6 +466,8 @@ fn what_this_build_lacks_is_said() {
         "-r x -P off -q -t 1 --interval 5 -c 9 --duration 1",
         "-r x -P 1234 --keys=hash --linger",
         "man",
+        "top",
+        "top --from 192.0.2.1:33333",
     ] {
         assert_eq!(line(args).unwrap().lacking(), None, "{args}");
     }

@@ -15,6 +15,7 @@ use super::outputs::{self, Outputs};
 use super::readers;
 use super::report::Report;
 use super::setup::{Setup, transports, well_known};
+use super::view;
 use super::worker::Worker;
 use super::{ladder, privileges};
 use crate::cli::{Mode, Options};
@@ -25,6 +26,7 @@ use crate::sink::stats::summary::Summary;
 use crate::source::filter::Filter;
 use crate::source::live::{Engine, Interest};
 use crate::source::{LinkType, SourceError, Timestamp};
+use crate::top::View;
 
 /// The longest that an engine waits for frames: signals and time are looked at as often.
 const WAIT: Duration = Duration::from_millis(100);
@@ -56,6 +58,7 @@ pub(super) fn run(
     privileges::keep(engine.privileges(), reopens_files(options))?;
     started()?;
     let service = readers::start(setup, listeners)?;
+    let view = view::start(setup, service.as_ref())?;
     let (sinks, outputs) = Outputs::start(setup, &report, writer)?;
     outputs.tell(notices);
     let stats = Stats::new(setup.rules(), &setup.asked);
@@ -68,6 +71,7 @@ pub(super) fn run(
         filter,
         worker,
         service,
+        view,
         report,
         outputs,
         loss: LossWatch::default(),
@@ -134,6 +138,8 @@ struct Run<'a> {
     worker: Worker,
     /// Answers those who read statistics.
     service: Option<Service>,
+    /// Shows it in the terminal.
+    view: Option<View>,
     report: Report,
     outputs: Outputs,
     loss: LossWatch,
@@ -249,8 +255,9 @@ impl Run<'_> {
         }
         self.outputs.tell(notices);
         self.outputs.end_notices();
+        let shown = view::end(self.view);
         readers::end(self.service, self.setup);
-        left.map(drop)
+        left.and(shown)
     }
 }
 

@@ -20,8 +20,9 @@ mod scripts;
 pub mod select;
 mod setup;
 pub mod talk;
+mod view;
 pub mod worker;
 
 pub use daemon::{Caller, Forked};
-pub use run::{Signals, run};
+pub use run::{Signals, run, top};
 pub use scripts::Scripts;

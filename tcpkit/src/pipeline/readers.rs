@@ -52,7 +52,7 @@ pub(super) fn start(
     setup: &Setup<'_>,
     listeners: Vec<TcpListener>,
 ) -> anyhow::Result<Option<Service>> {
-    if listeners.is_empty() {
+    if listeners.is_empty() && !setup.shown {
         return Ok(None);
     }
     let options = setup.options;
