@@ -10,6 +10,7 @@
 //! * [`sink`]: prints, saves and counts what comes out as [`event::Event`]s.
 //! * `lua`: runs scripts: their hooks are a sink, the protocols that they teach are protocols.
 //! * [`serve`]: answers those who ask for statistics while the run goes on.
+//! * [`top`]: draws the same figures in a terminal.
 //! * [`pipeline`]: the only place that knows all of the above.
 //!
 //! A room names only the rooms above it in this list.
@@ -26,4 +27,5 @@ pub mod protocol;
 pub mod serve;
 pub mod sink;
 pub mod source;
+pub mod top;
 pub mod wire;

@@ -354,3 +354,18 @@ pub const PUSH_POINTS: usize = 512;
 
 /// Bytes that are read of a collector's answer; what it says is a sentence.
 pub const ANSWER_BYTES: u64 = 64 << 10;
+/// Columns of charts that the terminal view remembers: ten minutes, wider than any terminal. Each holds a histogram a
+/// port.
+pub const TOP_COLUMNS: usize = 600;
+
+/// Sentences for the user that the terminal view keeps; the last ones are shown.
+pub const TOP_NOTICES: usize = 64;
+
+/// Bytes of a snapshot of another host; 64 ports of 64 commands with histograms are some 20 MB.
+pub const SNAPSHOT_BYTES: usize = 64 << 20;
+
+/// Another host's snapshot must come within this time.
+pub const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// Characters of a filter that is typed in the terminal view.
+pub const TOP_FILTER: usize = 64;

@@ -1,6 +1,7 @@
 //! tcpkit: which requests were slow, and why.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ fn go(asked: AskedScripts, caller: Option<Caller>) -> ExitCode {
         Command::Completions(shell) => print(&cli::completions(shell)).map_err(Into::into),
         Command::Man => cli::man().and_then(|page| print(&page)).map_err(Into::into),
         Command::Doctor { interface, clean } => doctor(interface.as_deref(), clean),
-        Command::Top { .. } => Ok(()),
+        Command::Top { options, from } => top(&options, from),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,6 +55,10 @@ fn go(asked: AskedScripts, caller: Option<Caller>) -> ExitCode {
 fn run(options: &Options, scripts: &Scripts, caller: Option<Caller>) -> anyhow::Result<()> {
     let started = || Ok(caller.map_or(Ok(()), Caller::release)?);
     pipeline::run(options, &signals()?, scripts, started)
+}
+
+fn top(options: &Options, from: Option<SocketAddr>) -> anyhow::Result<()> {
+    pipeline::top(options, from, &signals()?)
 }
 
 /// What the host can do; with `clean`, removes what earlier runs left behind.

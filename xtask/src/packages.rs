@@ -145,6 +145,8 @@ pub const TEST: &[Need] = &[
             "prometheus",
         ],
     ),
+    // The page is looked at in it.
+    need("chromium", ["chromium"; MANAGERS.len()]),
     Need {
         what: "the Prometheus client for Python",
         probe: Probe::Module("prometheus_client.openmetrics.parser"),

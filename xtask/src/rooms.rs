@@ -13,7 +13,8 @@ use crate::shell;
 
 /// The rooms in the order that data takes.
 const ORDER: &[&str] = &[
-    "source", "wire", "flow", "protocol", "exchange", "event", "sink", "lua", "serve", "pipeline",
+    "source", "wire", "flow", "protocol", "exchange", "event", "sink", "lua", "serve", "top",
+    "pipeline",
 ];
 
 /// Bounds: any room may name them.

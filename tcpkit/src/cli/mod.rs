@@ -52,8 +52,7 @@ impl Command {
     /// What was asked for and is not in this build, a sentence for the user.
     pub fn lacking(&self) -> Option<String> {
         match self {
-            Self::Run(options) => options.lacking(),
-            Self::Top { .. } => Some("top is not in this build".to_owned()),
+            Self::Run(options) | Self::Top { options, .. } => options.lacking(),
             Self::Doctor { .. } | Self::Completions(_) | Self::Man => None,
         }
     }
@@ -69,14 +68,14 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, clap::Erro
     check_order(&matches)?;
     let line = Line::from_arg_matches(&matches)?;
     let command = line.into_command();
-    match &command {
-        Command::Run(options) | Command::Top { options, .. } => {
-            options
-                .check()
-                .map_err(|text| error(ErrorKind::ValueValidation, text))?;
-        }
-        _ => {}
-    }
+    let checked = match &command {
+        Command::Run(options) => options.check(),
+        Command::Top { options, from } => options
+            .check()
+            .and_then(|()| options.check_top(from.is_some())),
+        _ => Ok(()),
+    };
+    checked.map_err(|text| error(ErrorKind::ValueValidation, text))?;
     Ok(command)
 }
 

@@ -3,7 +3,7 @@
 //! Parsing, help, completions and the man page are all made from this list. The first line of a
 //! field's documentation is what `-h` shows, the rest comes with `--help`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -235,6 +235,31 @@ impl Options {
             return Err("--write-size needs a file name: --write - is standard output".to_owned());
         }
         Ok(())
+    }
+
+    /// What the terminal view cannot do; with `other` it shows another host.
+    pub(super) fn check_top(&self, other: bool) -> Result<(), String> {
+        let to_stdout = self.write.as_deref() == Some(Path::new("-"));
+        let wrong = [
+            (!self.scripts.is_empty(), "--script", "top runs no scripts"),
+            (self.daemonize, "--daemonize", "top needs its terminal"),
+            (to_stdout, "--write -", "top draws on standard output"),
+        ];
+        let with_other = [
+            (self.read.is_some(), "--read"),
+            (!self.interfaces.is_empty(), "--interface"),
+            (self.write.is_some(), "--write"),
+            (!self.stats.is_empty(), "--stats"),
+        ];
+        if let Some((_, option, why)) = wrong.into_iter().find(|(given, ..)| *given) {
+            return Err(format!("{option} cannot be with top: {why}"));
+        }
+        match with_other.into_iter().find(|(given, _)| other && *given) {
+            Some((_, option)) => Err(format!(
+                "{option} cannot be with top --from: it shows what another host captures"
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_ports(&self) -> Result<(), String> {

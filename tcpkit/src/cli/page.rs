@@ -30,6 +30,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("-r - -m http", "from standard input"),
     ("-i eth0 -p 6379 -t 10", "live: what takes 10 ms and more"),
+    ("top -i eth0 -p 6379", "live, as a picture in the terminal"),
 ];
 
 /// The end of the help.

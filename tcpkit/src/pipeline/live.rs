@@ -15,6 +15,7 @@ use super::outputs::{self, Outputs};
 use super::readers;
 use super::report::Report;
 use super::setup::{Setup, transports, well_known};
+use super::view;
 use super::worker::Worker;
 use super::{ladder, privileges};
 use crate::cli::{Mode, Options};
@@ -25,6 +26,7 @@ use crate::sink::stats::summary::Summary;
 use crate::source::filter::Filter;
 use crate::source::live::{Engine, Interest};
 use crate::source::{LinkType, SourceError, Timestamp};
+use crate::top::View;
 
 /// The longest that an engine waits for frames: signals and time are looked at as often.
 const WAIT: Duration = Duration::from_millis(100);
@@ -57,6 +59,7 @@ pub(super) fn run(
     started()?;
     let (sinks, outputs) = Outputs::start(setup, &report, writer)?;
     let service = readers::start(setup, readers, outputs.teller())?;
+    let view = view::start(setup, service.as_ref())?;
     outputs.tell(notices);
     let stats = Stats::new(setup.rules(), &setup.asked);
     let desk = service.as_ref().map(|service| service.desk(0));
@@ -68,6 +71,7 @@ pub(super) fn run(
         filter,
         worker,
         service,
+        view,
         report,
         outputs,
         loss: LossWatch::default(),
@@ -134,6 +138,8 @@ struct Run<'a> {
     worker: Worker,
     /// Answers those who read statistics.
     service: Option<Service>,
+    /// Shows it in the terminal.
+    view: Option<View>,
     report: Report,
     outputs: Outputs,
     loss: LossWatch,
@@ -247,10 +253,11 @@ impl Run<'_> {
                 "the report is not read: its last {left} lines are lost"
             ));
         }
-        notices.extend(readers::end(self.service, self.setup));
         self.outputs.tell(notices);
+        let shown = view::end(self.view);
+        self.outputs.tell(readers::end(self.service, self.setup));
         self.outputs.end_notices();
-        left.map(drop)
+        left.map(drop).and(shown)
     }
 }
 

@@ -21,8 +21,9 @@ pub mod select;
 mod setup;
 pub mod talk;
 mod translation;
+mod view;
 pub mod worker;
 
 pub use daemon::{Caller, Forked};
-pub use run::{Signals, run};
+pub use run::{Signals, run, top};
 pub use scripts::Scripts;

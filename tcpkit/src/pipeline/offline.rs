@@ -10,6 +10,7 @@ use super::outlet::Outlet;
 use super::readers;
 use super::report::Report;
 use super::setup::Setup;
+use super::view;
 use super::worker::Worker;
 use crate::limits;
 use crate::serve::Service;
@@ -38,8 +39,10 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
         service: readers::start(setup, readers, Box::new(|notice| tell([&notice])))?,
         report: setup.report()?,
     };
+    let view = view::start(setup, run.service.as_ref())?;
     // A bar and lines on the same terminal would tear each other.
-    let bar = match options.quiet || options.output.is_some() || !io::stdout().is_terminal() {
+    let aside = options.quiet || options.output.is_some() || !io::stdout().is_terminal();
+    let bar = match aside && !setup.shown {
         true => ProgressBar::start(&source),
         false => None,
     };
@@ -58,6 +61,7 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     if outlet.stats.account.frames == 0 && !report.notices.is_empty() {
         bail!("{}: nothing could be read", path.display());
     }
+    view::end(view)?;
     tell(readers::end(run.service, setup).iter());
     Ok(())
 }

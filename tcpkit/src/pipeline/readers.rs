@@ -73,7 +73,7 @@ pub(super) fn start(
     readers: Readers,
     tell: Teller,
 ) -> anyhow::Result<Option<Service>> {
-    if readers.listeners.is_empty() && readers.collector.is_none() {
+    if readers.listeners.is_empty() && readers.collector.is_none() && !setup.shown {
         return Ok(None);
     }
     let options = setup.options;

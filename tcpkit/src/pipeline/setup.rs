@@ -34,6 +34,8 @@ pub(super) struct Setup<'a> {
     pub(super) selector: Arc<Selector>,
     /// The ports that were asked for, in their order, ranges ascending, each once.
     pub(super) asked: Vec<u16>,
+    /// The terminal shows the figures, so nothing else is written to it.
+    pub(super) shown: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -44,6 +46,7 @@ impl<'a> Setup<'a> {
             scripts,
             selector: Arc::new(selector(options)),
             asked: asked(options),
+            shown: false,
         }
     }
 
@@ -82,9 +85,10 @@ impl<'a> Setup<'a> {
         self.options.write.as_deref() == Some(Path::new("-"))
     }
 
-    /// Whether there is a report: a run in the background has one only where a file is named for it.
+    /// Whether there is a report: a run in the background, or one that is shown, has one only where a file is named
+    /// for it.
     pub(super) fn reports(&self) -> bool {
-        !self.options.daemonize || self.options.output.is_some()
+        !(self.options.daemonize || self.shown) || self.options.output.is_some()
     }
 
     /// Whether the report holds anything but what scripts print.

@@ -32,8 +32,10 @@ impl Sparse {
                 self.counts.push(before);
             }
             let same = theirs.next_if(|(other, _)| *other == place);
-            self.counts
-                .push((place, count + same.map_or(0, |(_, more)| more)));
+            self.counts.push((
+                place,
+                count.saturating_add(same.map_or(0, |(_, more)| more)),
+            ));
         }
         self.counts.extend(theirs);
     }
@@ -45,7 +47,31 @@ impl Sparse {
 
     /// How many latencies were counted.
     pub fn count(&self) -> u64 {
-        self.counts.iter().map(|(_, count)| count).sum()
+        let counts = self.counts.iter().map(|(_, count)| *count);
+        counts.fold(0, u64::saturating_add)
+    }
+
+    /// What was counted since `before`, which is an earlier state of the same. The largest of it is known where it is
+    /// the largest of all, else as its place tells it.
+    pub fn since(&self, before: &Self) -> Self {
+        let mut old = before.counts.iter().copied().peekable();
+        let less = |&(place, count): &(u16, u64)| {
+            while old.next_if(|(other, _)| *other < place).is_some() {}
+            let was = old.next_if(|(other, _)| *other == place);
+            let more = count.saturating_sub(was.map_or(0, |(_, was)| was));
+            (more > 0).then_some((place, more))
+        };
+        let counts: Vec<(u16, u64)> = self.counts.iter().filter_map(less).collect();
+        let max = match counts.last() {
+            Some(_) if self.max > before.max => self.max,
+            Some(&(place, _)) => middle(usize::from(place)).min(self.max),
+            None => 0,
+        };
+        Self {
+            counts,
+            sum: self.sum.saturating_sub(before.sum),
+            max,
+        }
     }
 
     /// With quantiles.
@@ -73,12 +99,26 @@ impl Sparse {
             let rank = ((part * total).ceil() as u64).max(1);
             let mut reached = 0;
             let place = self.counts.iter().find(|(_, count)| {
-                reached += count;
+                reached = count.saturating_add(reached);
                 reached >= rank
             });
             let value = place.map_or(0, |(place, _)| middle(usize::from(*place)).min(self.max));
             rounded_up(value).min(self.max)
         })
+    }
+}
+
+/// Reads back what a snapshot tells, which may come from another host: places that there are not are left out.
+impl From<&Latency> for Sparse {
+    fn from(told: &Latency) -> Self {
+        let is_place = |(place, count): &(u16, u64)| usize::from(*place) < BUCKETS && *count > 0;
+        let mut counts: Vec<(u16, u64)> = told.histogram.iter().copied().filter(is_place).collect();
+        counts.sort_by_key(|(place, _)| *place);
+        Self {
+            counts,
+            sum: told.sum,
+            max: told.max,
+        }
     }
 }
 
@@ -176,6 +216,28 @@ mod tests {
             prop_assert_eq!((told.count, told.max), (histogram.count(), histogram.max()));
             prop_assert_eq!((u128::from(told.sum), told.avg), (histogram.sum(), histogram.mean()));
         }
+    }
+
+    #[test]
+    fn what_a_snapshot_tells_is_read_back() {
+        let (old, new) = (
+            sparse(&[5000, 70_000]),
+            sparse(&[5000, 70_000, 70_100, 900]),
+        );
+        assert_eq!(Sparse::from(&new.latency()), new);
+        let since = new.since(&old).latency();
+        assert_eq!((since.count, since.sum), (2, 71_000));
+        assert_eq!(since.max, 70_100);
+        assert_eq!(old.since(&old).latency(), Latency::default());
+        let foreign = Latency {
+            sum: u64::MAX,
+            max: u64::MAX,
+            histogram: vec![(u16::MAX, 1), (9, u64::MAX), (3, u64::MAX), (9, 1)],
+            ..Latency::default()
+        };
+        let mut sum = Sparse::from(&foreign);
+        sum.merge(&Sparse::from(&foreign));
+        assert_eq!(sum.latency().count, u64::MAX, "nothing overflows");
     }
 
     #[test]
