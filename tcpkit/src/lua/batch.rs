@@ -106,7 +106,6 @@ impl Batch {
     pub fn packet(&mut self, event: &PacketEvent<'_>) {
         let packet = &event.packet;
         self.item(Kind::Packet, self.packets.len(), packet.time);
-        let at = self.arena.len() as u32;
         let (sip, dip, lengths) = match packet.addresses {
             Addresses::V4 {
                 source,
@@ -117,6 +116,7 @@ impl Batch {
                 (0, 0, ends.map(|end| self.address(end).len as u8))
             }
         };
+        let at = self.arena.len() as u32;
         self.arena.extend_from_slice(packet.payload);
         self.packets.push(PacketRecord {
             tv_sec: (packet.time.0 / 1_000_000_000) as f64,

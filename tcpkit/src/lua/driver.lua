@@ -83,7 +83,7 @@ local function packet(p, arena, payload)
   if p.sip_len == 0 then
     sip, dip = name_of(p.sip), name_of(p.dip)
   else
-    local at = arena + p.at
+    local at = arena + (p.at - p.sip_len - p.dip_len)
     sip, dip = text_of(at, p.sip_len), text_of(at + p.sip_len, p.dip_len)
   end
   if p.udp ~= 0 then
@@ -173,7 +173,7 @@ local function each_packet(hook, batch, run, from)
     if last >= behind then last = behind - 1 end
     for item = from, last do
       local p = records[base + item]
-      payloads[item - from + 1] = text_of(arena + (p.at + p.sip_len + p.dip_len), p.captured)
+      payloads[item - from + 1] = text_of(arena + p.at, p.captured)
     end
     for item = from, last do
       control.item = item + 1

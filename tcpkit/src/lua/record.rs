@@ -74,7 +74,7 @@ pub(super) struct PacketRecord {
     pub(super) dip: u32,
     pub(super) seq: u32,
     pub(super) ack: u32,
-    /// IPv6 addresses, then the payload.
+    /// The payload; IPv6 addresses stand before it.
     pub(super) at: u32,
     pub(super) captured: u32,
     pub(super) size: u32,

@@ -74,6 +74,15 @@ pub fn median(samples: &[Sample]) -> Sample {
     }
 }
 
+/// The least of all, by each measure on its own: what others use of the machine only adds to it.
+pub fn least(samples: &[Sample]) -> Sample {
+    let least = |measure: fn(&Sample) -> Duration| samples.iter().map(measure).min();
+    Sample {
+        wall: least(|sample| sample.wall).unwrap_or_default(),
+        cpu: least(|sample| sample.cpu).unwrap_or_default(),
+    }
+}
+
 /// Waits for a child: its raw status and the processor time that it used. The standard library waits
 /// too, but does not say what the child used.
 fn wait(pid: u32) -> Result<(i32, Duration)> {
@@ -105,6 +114,17 @@ mod tests {
         assert!(slept.wall >= Duration::from_millis(50));
         assert!(slept.cpu < slept.wall);
         assert!(sample(&mut Command::new("false")).is_err());
+    }
+
+    #[test]
+    fn the_least_is_of_each_measure() {
+        let sample = |wall, cpu| Sample {
+            wall: Duration::from_millis(wall),
+            cpu: Duration::from_millis(cpu),
+        };
+        let least = least(&[sample(9, 1), sample(2, 5)]);
+        assert_eq!(least.wall, Duration::from_millis(2));
+        assert_eq!(least.cpu, Duration::from_millis(1));
     }
 
     #[test]
