@@ -10,6 +10,7 @@ use crate::kernel;
 use crate::net::{Namespace, connect, privileged};
 use crate::run::{Run, assert_exact, requests};
 use crate::servers::{REDIS, Redis};
+use crate::support::program;
 
 /// How a bond spreads frames, as `ip link add type bond` takes it.
 const MODES: &[&[&str]] = &[
@@ -119,6 +120,7 @@ fn every_request_over_a_bond_counts_once() {
         let bonded = Bonded::new(mode);
         let redis = Redis::start(&bonded.server);
         bonded.wait();
+        doctor(&bonded, mode);
         let runs: Vec<_> = CAPTURES
             .iter()
             .map(|capture| start(&bonded, capture))
@@ -146,6 +148,18 @@ fn every_request_over_a_bond_counts_once() {
             hooks(&summary, capture, mode);
         }
     }
+}
+
+/// That `tcpkit doctor` tells how the bond spreads frames, and where it can be captured.
+fn doctor(bonded: &Bonded, mode: &[&str]) {
+    let mut command = bonded.server.command(&program().to_string_lossy());
+    let output = command.args(["doctor", "-i", "bond0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let policy = said.lines().find(|line| line.contains("bond policy"));
+    assert!(policy.is_some_and(|line| line.contains(mode[1])), "{said}");
+    let native = said.lines().find(|line| line.contains("XDP (native)"));
+    let is_taken = native.is_some_and(|line| line.ends_with("yes"));
+    assert_eq!(is_taken, kernel::version() >= (5, 15), "{said}");
 }
 
 fn start(bonded: &Bonded, capture: &[&str]) -> Run {

@@ -79,31 +79,35 @@ impl Mirrored {
         }
     }
 
-    /// Talks while the mirror's port is disturbed. Each conversation begins and ends undisturbed, so that whatever was lost
-    /// in between shows.
+    /// Captures before and behind the mirror while its port is disturbed.
     fn talk(&self, netem: &[&str]) -> Outcome {
-        let server = &self.pair.server;
-        let truth = watch(server, SERVER_IF, &["--backend", "ebpf", "-w", "/dev/null"]);
-        let watchers = WATCHERS.map(|engine| {
-            watch(
-                &self.monitor,
-                "span1",
-                &[engine, &["-w", "/dev/null"]].concat(),
-            )
-        });
+        let everything = ["-w", "/dev/null"];
+        let args = [&["--backend", "ebpf"][..], &everything].concat();
+        let truth = watch(&self.pair.server, SERVER_IF, &args);
+        let watchers = WATCHERS
+            .map(|engine| watch(&self.monitor, "span1", &[engine, &everything[..]].concat()));
         let before = self.sent_again();
+        let (asked, dropped) = self.converse(netem);
+        let seen = WATCHERS.iter().zip(watchers);
+        Outcome {
+            truth: truth.stop().report().summary,
+            seen: seen
+                .map(|(engine, run)| (format!("{netem:?}, {engine:?}"), run.stop().report()))
+                .collect(),
+            dropped,
+            asked,
+            sent_again: self.sent_again() - before,
+        }
+    }
+
+    /// Requests that were answered, and frames that netem dropped. Each conversation begins and ends undisturbed, so that
+    /// whatever was lost in between shows.
+    fn converse(&self, netem: &[&str]) -> (u64, u64) {
+        let server = &self.pair.server;
         let mut clients = TALKS.map(|_| self.pair.client.within(Client::new));
         clients.iter_mut().for_each(|client| client.ask(&[1, 2]));
-        tc(
-            server,
-            &[
-                &[
-                    "qdisc", "add", "dev", "span0", "root", "netem", "limit", "100000",
-                ],
-                netem,
-            ]
-            .concat(),
-        );
+        let queue = ["qdisc", "add", "dev", "span0", "root", "netem"];
+        tc(server, &[&queue[..], &["limit", "100000"], netem].concat());
         for (client, (requests, depth)) in clients.iter_mut().zip(TALKS) {
             client.talk(requests, depth);
         }
@@ -115,16 +119,7 @@ impl Mirrored {
         let asked = clients.iter().map(|client| client.asked).sum();
         drop(clients);
         std::thread::sleep(Duration::from_millis(300));
-        let seen = WATCHERS.iter().zip(watchers);
-        Outcome {
-            truth: truth.stop().report().summary,
-            seen: seen
-                .map(|(engine, run)| (format!("{netem:?}, {engine:?}"), run.stop().report()))
-                .collect(),
-            dropped,
-            asked,
-            sent_again: self.sent_again() - before,
-        }
+        (asked, dropped)
     }
 
     fn sent_again(&self) -> u64 {
