@@ -178,6 +178,7 @@ fn accelerator() -> &'static [&'static str] {
     if device.is_ok() && (has("vmx") || has("svm")) {
         &["-accel", "kvm", "-cpu", "host"]
     } else {
-        &["-accel", "tcg"]
+        // A thread a processor misses, now and then, code that another one has just changed, as the kernel does.
+        &["-accel", "tcg,thread=single"]
     }
 }
