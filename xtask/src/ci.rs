@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{ebpf, packages, portable, rooms, shell, test};
+use crate::{dist, ebpf, packages, portable, rooms, shell, test, vm};
 
 /// Runs every check; the first that fails ends it.
 ///
@@ -27,7 +27,9 @@ pub fn main() -> Result<()> {
     portable::main()?;
     ebpf::check_committed()?;
     test::main(&test::Options::default())?;
-    documentation()
+    documentation()?;
+    dist::main()?;
+    vm::main(&vm::Options::default())
 }
 
 fn documentation() -> Result<()> {

@@ -10,6 +10,7 @@ use crate::kernel;
 use crate::net::{Namespace, connect, privileged};
 use crate::run::{Run, assert_exact, requests};
 use crate::servers::{REDIS, Redis};
+use crate::support::program;
 
 /// How a bond spreads frames, as `ip link add type bond` takes it.
 const MODES: &[&[&str]] = &[
@@ -119,6 +120,7 @@ fn every_request_over_a_bond_counts_once() {
         let bonded = Bonded::new(mode);
         let redis = Redis::start(&bonded.server);
         bonded.wait();
+        doctor(&bonded, mode);
         let runs: Vec<_> = CAPTURES
             .iter()
             .map(|capture| start(&bonded, capture))
@@ -128,7 +130,7 @@ fn every_request_over_a_bond_counts_once() {
         let plain = redis.calls("GET");
         traffic(&bonded, TAGGED);
         let all = redis.calls("GET");
-        assert!(plain > 900 && all > plain + 900);
+        assert!(plain >= 420 && all >= plain + 420);
         for (capture, run) in CAPTURES.iter().zip(runs) {
             let summary = run.stop().report().summary;
             let what = format!("{mode:?}, {capture:?}");
@@ -148,6 +150,18 @@ fn every_request_over_a_bond_counts_once() {
     }
 }
 
+/// That `tcpkit doctor` tells how the bond spreads frames, and where it can be captured.
+fn doctor(bonded: &Bonded, mode: &[&str]) {
+    let mut command = bonded.server.command(&program().to_string_lossy());
+    let output = command.args(["doctor", "-i", "bond0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let policy = said.lines().find(|line| line.contains("bond policy"));
+    assert!(policy.is_some_and(|line| line.contains(mode[1])), "{said}");
+    let native = said.lines().find(|line| line.contains("XDP (native)"));
+    let is_taken = native.is_some_and(|line| line.ends_with("yes"));
+    assert_eq!(is_taken, kernel::version() >= (5, 15), "{said}");
+}
+
 fn start(bonded: &Bonded, capture: &[&str]) -> Run {
     let rest = ["-p", "6379", "-q", "--format", "json", "-B", "16384"];
     Run::start(&bonded.server, &[capture, &rest[..]].concat())
@@ -155,8 +169,8 @@ fn start(bonded: &Bonded, capture: &[&str]) -> Run {
 
 /// One by one, and in batches that the bond carries as large frames.
 fn traffic(bonded: &Bonded, address: &str) {
-    clients::redis(&bonded.client, address, 300, 1, 100);
-    clients::redis(&bonded.client, address, 640, 16, 3000);
+    clients::redis(&bonded.client, address, 100, 1, 100);
+    clients::redis(&bonded.client, address, 320, 16, 3000);
 }
 
 /// That XDP runs in the driver where the kernel lets a bond do so, which is since 5.15.
@@ -165,6 +179,5 @@ fn hooks(summary: &Value, capture: &[&str], mode: &[&str]) {
     if capture.contains(&"--xdp") {
         let native = engine.contains("XDP (native)");
         assert_eq!(native, kernel::version() >= (5, 15), "{mode:?}: {engine}");
-        assert!(engine.contains("XDP ("), "{mode:?}: {engine}");
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, privileged};
+use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, connect, privileged};
 use crate::run::{Run, assert_exact};
 use crate::servers::{REDIS, Redis};
 use crate::support::Report;
@@ -24,13 +24,14 @@ const HEADERS: u64 = 66;
 const VALUES: usize = 600;
 
 /// Requests of a conversation, and how many are sent at once.
-const TALKS: [(usize, usize); 2] = [(600, 1), (1600, 16)];
+const TALKS: [(usize, usize); 2] = [(400, 1), (1200, 16)];
 
 const WATCHERS: [&[&str]; 2] = [&["--backend", "ebpf"], &["--backend", "pcap"]];
 
 /// A server whose switch mirrors its frames to a port that tcpkit listens at.
 struct Mirrored {
     pair: Pair,
+    monitor: Namespace,
     _redis: Redis,
 }
 
@@ -52,12 +53,12 @@ impl Mirrored {
     fn new() -> Self {
         let pair = quiet_pair();
         let server = &pair.server;
-        server.ip(&[
-            "link", "add", "span0", "type", "veth", "peer", "name", "span1",
-        ]);
-        for port in ["span0", "span1"] {
-            server.ip(&["link", "set", port, "addrgenmode", "none", "up"]);
-        }
+        // Another machine's: a frame's stamp as it was sent does not come along.
+        let monitor = Namespace::new();
+        connect((server, "span0"), (&monitor, "span1"), 1500);
+        // Nothing passes the mirror's port but what is mirrored.
+        server
+            .within(|| std::fs::write("/proc/sys/net/ipv6/conf/span0/disable_ipv6", "1").unwrap());
         tc(server, &["qdisc", "add", "dev", SERVER_IF, "clsact"]);
         for way in ["ingress", "egress"] {
             // Behind a capture's own filter: who comes after a mirror sees nothing.
@@ -73,30 +74,40 @@ impl Mirrored {
         fill(&redis);
         Self {
             pair,
+            monitor,
             _redis: redis,
         }
     }
 
-    /// Talks while the mirror's port is disturbed. Each conversation begins and ends undisturbed, so that whatever was lost
-    /// in between shows.
+    /// Captures before and behind the mirror while its port is disturbed.
     fn talk(&self, netem: &[&str]) -> Outcome {
-        let server = &self.pair.server;
-        let truth = watch(server, SERVER_IF, &["--backend", "ebpf", "-w", "/dev/null"]);
-        let watchers =
-            WATCHERS.map(|engine| watch(server, "span1", &[engine, &["-w", "/dev/null"]].concat()));
+        let everything = ["-w", "/dev/null"];
+        let args = [&["--backend", "ebpf"][..], &everything].concat();
+        let truth = watch(&self.pair.server, SERVER_IF, &args);
+        let watchers = WATCHERS
+            .map(|engine| watch(&self.monitor, "span1", &[engine, &everything[..]].concat()));
         let before = self.sent_again();
+        let (asked, dropped) = self.converse(netem);
+        let seen = WATCHERS.iter().zip(watchers);
+        Outcome {
+            truth: truth.stop().report().summary,
+            seen: seen
+                .map(|(engine, run)| (format!("{netem:?}, {engine:?}"), run.stop().report()))
+                .collect(),
+            dropped,
+            asked,
+            sent_again: self.sent_again() - before,
+        }
+    }
+
+    /// Requests that were answered, and frames that netem dropped. Each conversation begins and ends undisturbed, so that
+    /// whatever was lost in between shows.
+    fn converse(&self, netem: &[&str]) -> (u64, u64) {
+        let server = &self.pair.server;
         let mut clients = TALKS.map(|_| self.pair.client.within(Client::new));
         clients.iter_mut().for_each(|client| client.ask(&[1, 2]));
-        tc(
-            server,
-            &[
-                &[
-                    "qdisc", "add", "dev", "span0", "root", "netem", "limit", "100000",
-                ],
-                netem,
-            ]
-            .concat(),
-        );
+        let queue = ["qdisc", "add", "dev", "span0", "root", "netem"];
+        tc(server, &[&queue[..], &["limit", "100000"], netem].concat());
         for (client, (requests, depth)) in clients.iter_mut().zip(TALKS) {
             client.talk(requests, depth);
         }
@@ -108,16 +119,7 @@ impl Mirrored {
         let asked = clients.iter().map(|client| client.asked).sum();
         drop(clients);
         std::thread::sleep(Duration::from_millis(300));
-        let seen = WATCHERS.iter().zip(watchers);
-        Outcome {
-            truth: truth.stop().report().summary,
-            seen: seen
-                .map(|(engine, run)| (format!("{netem:?}, {engine:?}"), run.stop().report()))
-                .collect(),
-            dropped,
-            asked,
-            sent_again: self.sent_again() - before,
-        }
+        (asked, dropped)
     }
 
     fn sent_again(&self) -> u64 {

@@ -21,19 +21,15 @@ fn expected() -> Vec<(&'static [&'static str], u32, String)> {
     } else {
         "TC (clsact)"
     };
-    let native = format!("XDP (native) and {tc}");
-    // Frames of several pages take a program that knows of them.
-    let large = if version() >= (5, 18) {
-        native.clone()
-    } else {
-        tc.to_owned()
-    };
+    let [native, generic] = ["native", "generic"].map(|mode| format!("XDP ({mode}) and {tc}"));
+    // Frames of several pages, and with them those that the stack has merged, take a program that knows of them.
+    let with_fragments = |name: &str| if version() >= (5, 18) { name } else { tc }.to_owned();
     vec![
         (&["--backend", "ebpf"], 1500, tc.to_owned()),
         (&["--backend", "ebpf"], 9000, tc.to_owned()),
-        (&["--xdp"], 1500, native),
-        (&["--xdp"], 9000, large),
-        (&["--xdp=generic"], 1500, format!("XDP (generic) and {tc}")),
+        (&["--xdp"], 1500, native.clone()),
+        (&["--xdp"], 9000, with_fragments(&native)),
+        (&["--xdp=generic"], 1500, with_fragments(&generic)),
         (&["--backend", "pcap"], 1500, "libpcap".to_owned()),
     ]
 }
@@ -51,8 +47,8 @@ fn each_rung_of_the_ladder_delivers() {
             let rest = ["-i", SERVER_IF, "-p", "6379", "-q", "--format", "json"];
             let run = Run::start(&pair.server, &[args, &rest[..]].concat());
             redis.forget();
-            clients::redis(&pair.client, SERVER_V4, 300, 1, 100);
-            clients::redis(&pair.client, SERVER_V4, 640, 16, 3000);
+            clients::redis(&pair.client, SERVER_V4, 100, 1, 100);
+            clients::redis(&pair.client, SERVER_V4, 320, 16, 3000);
             let summary = run.stop().report().summary;
             let what = format!("{args:?}, MTU {mtu}");
             for command in ["SET", "GET"] {

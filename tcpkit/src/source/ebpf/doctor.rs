@@ -7,7 +7,7 @@ use tcpkit_common::program;
 
 use super::attach::{Place, link};
 use super::interfaces::{Device, devices};
-use super::ladder::reason;
+use super::ladder::{reason, suits};
 use super::object::{Kernel, RingSizes};
 use super::{Refusal, clsact, cost, system};
 use crate::source::live::Interest;
@@ -158,7 +158,8 @@ fn try_place(kernel: &mut Kernel, name: &str, device: &Device, place: Place) -> 
         Ok(program) => program,
         Err(refusal) => return format!("no: {refusal}"),
     };
-    match link(program, device.index, place) {
+    let linked = suits(name, device, place).and_then(|()| link(program, device.index, place));
+    match linked {
         Ok(_) if place == Place::TcxEgress => "TCX".to_owned(),
         Ok(_) => "yes".to_owned(),
         Err(error) if place == Place::TcxEgress && error.raw_os_error() == Some(libc::EINVAL) => {

@@ -194,12 +194,10 @@ impl Ladder {
         Ok(None)
     }
 
-    /// A frame of several fragments that the program does not take would be cut: native XDP refuses such an MTU
-    /// itself, generic XDP does not.
     fn link_xdp(&mut self, device: &Device, place: Place) -> Result<io::Result<OwnedFd>, Refusal> {
         let name = self.xdp_program()?;
-        if name == program::XDP && device.mtu + ETHERNET_HEADER > PAGE_FRAME {
-            return Ok(Err(io::Error::from_raw_os_error(libc::ERANGE)));
+        if let Err(error) = suits(name, device, place) {
+            return Ok(Err(error));
         }
         Ok(link(self.kernel.program(name)?, device.index, place))
     }
@@ -263,6 +261,26 @@ fn has_tcx(kernel: &mut Kernel, devices: &[Device]) -> Result<bool, Refusal> {
             device.name
         ))),
     }
+}
+
+/// Whether the XDP program of this name keeps whole frames there. One for a single page cuts larger ones: native XDP
+/// refuses such an MTU itself; to generic XDP the stack brings frames that it has merged, whatever the MTU is.
+///
+/// # Errors
+/// Why it would not, for [`reason`].
+pub(super) fn suits(name: &str, device: &Device, place: Place) -> io::Result<()> {
+    if name != program::XDP {
+        return Ok(());
+    }
+    if device.mtu + ETHERNET_HEADER > PAGE_FRAME {
+        return Err(io::Error::from_raw_os_error(libc::ERANGE));
+    }
+    if place == Place::XdpGeneric {
+        return Err(io::Error::other(
+            "before Linux 5.18 it takes one page of a frame, and merged frames are larger",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether somebody else's program is there.

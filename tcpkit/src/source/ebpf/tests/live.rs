@@ -4,9 +4,12 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use tcpkit_common::program;
+
 use super::frames::*;
 use super::host::*;
 use super::{PORT, alone, interest, is_privileged};
+use crate::source::ebpf::object::Kernel;
 use crate::source::ebpf::{Hooks, XdpMode, open};
 
 const XDP: Hooks = Hooks::Xdp(XdpMode::Auto);
@@ -78,10 +81,32 @@ fn native_xdp_delivers_with_tc_for_the_way_out() {
 
 #[test]
 fn generic_xdp_delivers_with_tc_for_the_way_out() {
-    if is_privileged() {
+    if is_privileged() && has_fragments() {
         let hooks = Hooks::Xdp(XdpMode::Generic);
         compare(hooks, leak(format!("XDP (generic) and {} on near", tc())));
     }
+}
+
+/// Before Linux 5.18.
+#[test]
+fn generic_xdp_that_would_cut_merged_frames_is_not_taken() {
+    if !is_privileged() || has_fragments() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let (engine, notices) = capture(&interest(), &["near"], Hooks::Xdp(XdpMode::Generic));
+        assert_eq!(engine.describe(), format!("{} on near", tc()));
+        assert_eq!(notices.len(), 1);
+        assert!(notices[0].contains("merged frames"), "{notices:?}");
+    });
+}
+
+/// Whether the kernel gives XDP frames of several pages.
+fn has_fragments() -> bool {
+    let mut kernel = Kernel::load(&interest(), false).unwrap();
+    kernel.program(program::XDP_FRAGS).is_ok()
 }
 
 #[test]
