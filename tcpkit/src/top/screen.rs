@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::draw;
 use super::feed::{Feed, Questions};
@@ -133,13 +134,29 @@ impl Screen {
             if changed {
                 self.terminal.draw(|frame| draw(&state, frame))?;
             }
-            changed = event::poll(LOOK)?;
+            if is_gone_after(LOOK) {
+                break;
+            }
+            changed = event::poll(Duration::ZERO)?;
             if changed && act(&mut state, &event::read()?) == Flow::Quit {
                 break;
             }
         }
         Ok(())
     }
+}
+
+/// Waits for a key or a signal, for `time` at most. Tells whether the terminal is gone: its window was closed, or the
+/// connection to it. The library waits too, but reads from such a terminal for ever.
+fn is_gone_after(time: Duration) -> bool {
+    let stdout = rustix::stdio::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::IN)];
+    let time = Timespec {
+        tv_sec: time.as_secs().cast_signed(),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    let polled = poll(&mut asked, Some(&time));
+    polled.is_ok() && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 /// What the terminal tells. It also tells that its size has changed: then it is drawn anew.
