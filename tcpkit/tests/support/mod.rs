@@ -4,6 +4,7 @@
 
 pub mod cases;
 pub mod process;
+pub mod served;
 
 use std::path::Path;
 use std::process::Command;
