@@ -145,7 +145,8 @@ pub const TEST: &[Need] = &[
             "prometheus",
         ],
     ),
-    // The page is looked at in it.
+    // The terminal view is looked at in it, the page in the next one.
+    need("tmux", ["tmux"; MANAGERS.len()]),
     need("chromium", ["chromium"; MANAGERS.len()]),
     Need {
         what: "the Prometheus client for Python",

@@ -163,14 +163,19 @@ impl State {
             }
         };
         self.trouble = None;
-        if let Some(before) = self.pending.as_ref().or(self.snapshot.as_ref()) {
+        match self.paused && self.snapshot.is_some() {
+            true => self.pending = Some(new),
+            false => self.show(new),
+        }
+    }
+
+    /// Shows a snapshot, and what it adds to the one before: after a longer stop that is a break.
+    fn show(&mut self, new: Arc<Snapshot>) {
+        if let Some(before) = &self.snapshot {
             self.history.add(before, &new);
             self.losing = lost_between(before, &new);
         }
-        match self.paused && self.snapshot.is_some() {
-            true => self.pending = Some(new),
-            false => self.snapshot = Some(new),
-        }
+        self.snapshot = Some(new);
     }
 
     /// Keeps a sentence for the user.
@@ -256,7 +261,7 @@ impl State {
     fn pause(&mut self) {
         self.paused = !self.paused;
         if let Some(pending) = self.pending.take().filter(|_| !self.paused) {
-            self.snapshot = Some(pending);
+            self.show(pending);
         }
     }
 

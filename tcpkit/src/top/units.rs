@@ -115,7 +115,7 @@ mod tests {
         ];
         let told = times.map(time);
         let expected = [
-            "0 ns", "850 ns", "1.00 µs", "1.00 µs", "28.3 µs", "100 µs", "1.00 ms", "52.7 ms",
+            "0 ns", "850 ns", "999 ns", "1.00 µs", "28.3 µs", "100 µs", "1.00 ms", "52.7 ms",
             "121 ms", "75.0 s",
         ];
         assert_eq!(told, expected);

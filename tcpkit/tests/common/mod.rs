@@ -1,7 +1,9 @@
 //! Conversations made frame by frame, and a sink that remembers what came out.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -101,12 +103,38 @@ impl Script {
         }
     }
 
+    /// Lets so many nanoseconds pass.
+    pub fn pass(&mut self, nanoseconds: u64) {
+        self.time += nanoseconds;
+    }
+
     /// Ends the conversation from both sides.
     pub fn close(&mut self) {
         self.send(false, FIN | ACK, &[]);
         self.send(true, FIN | ACK, &[]);
         self.send(false, ACK, &[]);
     }
+}
+
+/// Saves frames as a capture file with times in nanoseconds
+/// (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>) in the folder for temporary files.
+pub fn save(frames: &[Sent], name: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for sent in frames {
+        let length = sent.bytes.len() as u32;
+        let (seconds, rest) = (sent.time / 1_000_000_000, sent.time % 1_000_000_000);
+        for word in [seconds as u32, rest as u32, length, length] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(&sent.bytes);
+    }
+    let name = format!("tcpkit-{name}-{}.pcap", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
 }
 
 /// What a test compares of an exchange or an unanswered request.

@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod pcap;
 pub mod process;
+pub mod served;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -267,7 +267,7 @@ function drawState() {
   document.body.classList.toggle("stale", away);
   const told = [];
   if (away) told.push(`No answer for ${long((Date.now() - since) * 1e6)}.` + (now ? ` Shown is what was known at ${clock(now.made_ns / 1e6)}.` : ""));
-  else if (now?.ended) told.push(`The capture has ended; its last frame is of ${new Date(now.now_ns / 1e6).toLocaleString("en-GB")}.`);
+  else if (now?.ended) told.push(`The capture has ended; its last frame is of ${new Date(now.now_ns / 1e6).toLocaleString("sv-SE")}.`);
   const lost = new Map();
   for (const { name, more } of losses) lost.set(name, (lost.get(name) || 0) + more);
   if (lost.size) told.push(`The capture loses data: ${[...lost].map(([name, n]) => `${grouped(n)} at ${name}`).join(", ")} in the last 10 s. What is shown is less than there was.`);
@@ -566,7 +566,8 @@ async function ask() {
   }
   asking = false;
   draw();
-  timer = setTimeout(ask, EVERY);
+  // Who is silent for a moment after connecting is told the classic form, and no HTTP: that happens to browsers.
+  timer = setTimeout(ask, failing === 1 ? EVERY / 10 : EVERY);
 }
 
 function chosen() {

@@ -173,13 +173,17 @@ fn distribution(frame: &mut Frame<'_>, area: Rect, whole: &[u64], row: usize) {
     frame.render_widget(line, area);
 }
 
+/// A quantile's name, and where it stands.
+type Quantile = (&'static str, fn(&Latency) -> u64);
+
+const QUANTILES: [Quantile; 3] = [
+    ("max", |told| told.max),
+    ("p99", |told| told.p99),
+    ("p50", |told| told.p50),
+];
+
 /// Three quantiles on one logarithmic scale, and the rate on a linear one.
 fn lines(frame: &mut Frame<'_>, names: Rect, plot: Rect, shown: &[Option<Shown>]) {
-    let quantiles: [(&str, fn(&Latency) -> u64); 3] = [
-        ("max", |told| told.max),
-        ("p99", |told| told.p99),
-        ("p50", |told| told.p50),
-    ];
     let counted = || shown.iter().flatten().filter(|one| one.latency.count > 0);
     let least = counted()
         .map(|one| one.latency.p50)
@@ -197,7 +201,7 @@ fn lines(frame: &mut Frame<'_>, names: Rect, plot: Rect, shown: &[Option<Shown>]
         bar(part)
     };
     let last = shown.first().and_then(Option::as_ref);
-    for (row, (name, of)) in quantiles.into_iter().enumerate() {
+    for (row, (name, of)) in QUANTILES.into_iter().enumerate() {
         let seen = |one: &&Shown| one.latency.count > 0;
         let text = last
             .filter(seen)

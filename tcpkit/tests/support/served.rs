@@ -1,0 +1,87 @@
+//! A run over a file that goes on answering after its end.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::tcpkit;
+
+/// The run; dropped, it ends.
+pub struct Served {
+    child: Child,
+    /// Where it answers.
+    pub address: String,
+    /// The objects that it printed: intervals, and last the summary.
+    pub said: Vec<Value>,
+}
+
+impl Served {
+    /// Runs over `file` to its end, with lines of JSON.
+    pub fn start(file: &Path, args: &[&str]) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = tcpkit();
+        command.arg("-r").arg(file).args(["-q", "--format", "json"]);
+        command.args(["--linger", "-P", &address]).args(args);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut said: Vec<Value> = Vec::new();
+        for line in out.lines() {
+            said.push(serde_json::from_str(&line.unwrap()).unwrap());
+            if said.last().is_some_and(|last| last["type"] == "summary") {
+                break;
+            }
+        }
+        Self {
+            child,
+            address,
+            said,
+        }
+    }
+
+    /// The summary.
+    pub fn summary(&self) -> &Value {
+        self.said.last().unwrap()
+    }
+
+    /// The body of an answer.
+    pub fn body(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
+        body.to_owned()
+    }
+
+    /// What it tells.
+    pub fn snapshot(&self) -> Value {
+        serde_json::from_str(&self.body("/api/v1/snapshot")).unwrap()
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port of this host that nobody listens at.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
