@@ -156,7 +156,10 @@ fn is_gone_after(time: Duration) -> bool {
         tv_nsec: time.subsec_nanos().into(),
     };
     let polled = poll(&mut asked, Some(&time));
-    polled.is_ok() && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    polled.is_ok()
+        && asked[0]
+            .revents()
+            .intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 /// What the terminal tells. It also tells that its size has changed: then it is drawn anew.

@@ -146,6 +146,7 @@ fn snapshot(second: u64) -> Snapshot {
             passed: 1000 * second,
             lost: second / 4,
         }],
+        pushes: None,
         periods: vec![period],
     }
 }
