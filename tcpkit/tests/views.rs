@@ -7,6 +7,11 @@
 mod common;
 mod support;
 
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -298,6 +303,60 @@ fn where_nobody_answers_the_terminal_says_so() {
     let window = Window::open("missing", 80, 24, "-r no-such.pcap");
     window.wait_for("no-such.pcap");
     window.assert_given_back("1");
+}
+
+/// Both ends of a terminal of 80 columns; no other process inherits them.
+fn terminal() -> (File, File) {
+    let size = libc::winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let mut name = [0; 64];
+    // SAFETY: makes a descriptor, which belongs to nobody else; reads a size; writes a name, which has an end.
+    let (near, name) = unsafe {
+        let near = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
+        assert!(near >= 0);
+        assert_eq!(libc::unlockpt(near), 0);
+        assert_eq!(libc::ioctl(near, libc::TIOCSWINSZ, &raw const size), 0);
+        assert_eq!(libc::ptsname_r(near, name.as_mut_ptr(), name.len()), 0);
+        (File::from_raw_fd(near), CStr::from_ptr(name.as_ptr()))
+    };
+    let mut far = File::options();
+    let far = far.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    (near, far.open(name.to_str().unwrap()).unwrap())
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it() {
+    let (mut near, far) = terminal();
+    let mut child = tcpkit()
+        .args(["top", "-r"])
+        .arg(demo())
+        .stdin(far.try_clone().unwrap())
+        .stdout(far.try_clone().unwrap())
+        .stderr(far)
+        .spawn()
+        .unwrap();
+    let mut drawn = Vec::new();
+    while !String::from_utf8_lossy(&drawn).contains("KEYS") {
+        let mut bytes = [0; 4096];
+        let count = near.read(&mut bytes).unwrap();
+        drawn.extend(&bytes[..count]);
+    }
+    drop(near);
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begin.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(status.success(), "{status}");
 }
 
 #[test]

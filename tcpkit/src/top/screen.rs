@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct View {
     stop: Arc<AtomicBool>,
+    /// The terminal is gone.
+    gone: Arc<AtomicBool>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -49,6 +51,7 @@ impl View {
     pub fn start(feed: Feed, title: String, stop: &Arc<AtomicBool>) -> io::Result<Self> {
         let questions = feed.start()?;
         let screen = Screen::take()?;
+        let gone = watch(stop)?;
         let stopped = Arc::clone(stop);
         let thread = std::thread::Builder::new()
             .name("tcpkit-top".to_owned())
@@ -59,6 +62,7 @@ impl View {
             })?;
         Ok(Self {
             stop: Arc::clone(stop),
+            gone,
             thread: Some(thread),
         })
     }
@@ -71,11 +75,25 @@ impl View {
         self.join()
     }
 
+    /// The library reads for ever from a terminal that is gone: then its thread is left behind.
     fn join(&mut self) -> io::Result<()> {
-        let joined = self.thread.take().map(JoinHandle::join);
-        joined.map_or(Ok(()), |ended| {
-            ended.unwrap_or_else(|_| Err(io::Error::other("the terminal view failed")))
-        })
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        while !thread.is_finished() {
+            if self.gone.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK);
+        }
+        let ended = thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the terminal view failed")));
+        // That a terminal which is gone cannot be drawn on is no failure.
+        match is_gone(rustix::stdio::stdout(), Some(&Timespec::default())) {
+            true => Ok(()),
+            false => ended,
+        }
     }
 }
 
@@ -134,10 +152,7 @@ impl Screen {
             if changed {
                 self.terminal.draw(|frame| draw(&state, frame))?;
             }
-            if is_gone_after(LOOK) {
-                break;
-            }
-            changed = event::poll(Duration::ZERO)?;
+            changed = event::poll(LOOK)?;
             if changed && act(&mut state, &event::read()?) == Flow::Quit {
                 break;
             }
@@ -146,16 +161,24 @@ impl Screen {
     }
 }
 
-/// Waits for a key or a signal, for `time` at most. Tells whether the terminal is gone: its window was closed, or the
-/// connection to it. The library waits too, but reads from such a terminal for ever.
-fn is_gone_after(time: Duration) -> bool {
-    let stdout = rustix::stdio::stdout();
-    let mut asked = [PollFd::new(&stdout, PollFlags::IN)];
-    let time = Timespec {
-        tv_sec: time.as_secs().cast_signed(),
-        tv_nsec: time.subsec_nanos().into(),
-    };
-    let polled = poll(&mut asked, Some(&time));
+/// Sets `stop`, and what is returned, once the terminal is gone: its window was closed, or the connection to it.
+fn watch(stop: &Arc<AtomicBool>) -> io::Result<Arc<AtomicBool>> {
+    let gone = Arc::new(AtomicBool::new(false));
+    let (stop, told) = (Arc::clone(stop), Arc::clone(&gone));
+    std::thread::Builder::new()
+        .name("tcpkit-terminal".to_owned())
+        .spawn(move || {
+            while !is_gone(rustix::stdio::stdout(), None) {}
+            told.store(true, Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
+        })?;
+    Ok(gone)
+}
+
+/// Whether a terminal is gone; waits for that, until there is a signal, or for so long at most.
+fn is_gone(terminal: impl AsFd, wait: Option<&Timespec>) -> bool {
+    let mut asked = [PollFd::new(&terminal, PollFlags::empty())];
+    let polled = poll(&mut asked, wait);
     polled.is_ok()
         && asked[0]
             .revents()
@@ -172,8 +195,14 @@ fn act(state: &mut State, event: &Event) -> Flow {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        // The library tells on standard error what it cannot restore, and panics where that is gone with the terminal.
+        let nobody = is_gone(&self.error, Some(&Timespec::default()))
+            .then(|| File::options().write(true).open("/dev/null"));
+        let _ = match nobody {
+            Some(Ok(nobody)) => rustix::stdio::dup2_stderr(&nobody),
+            _ => rustix::stdio::dup2_stderr(&self.error),
+        };
         ratatui::restore();
-        let _ = rustix::stdio::dup2_stderr(&self.error);
     }
 }
 
