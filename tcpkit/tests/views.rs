@@ -157,18 +157,20 @@ impl Window {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What the window shows, once it shows a text.
+    /// What the window shows, once it shows a text and has not changed for a moment: it may be amid being drawn.
     fn wait_for(&self, text: &str) -> String {
         let begun = Instant::now();
+        let mut last = String::new();
         loop {
             let shown = self.tmux(&["capture-pane", "-p"]);
-            if shown.contains(text) {
+            if shown.contains(text) && shown == last {
                 return shown;
             }
             assert!(
                 begun.elapsed() < Duration::from_secs(30),
                 "no `{text}` in\n{shown}"
             );
+            last = shown;
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -273,6 +275,7 @@ fn the_terminal_shows_what_the_snapshot_tells() {
             "{shown}"
         );
         window.tmux(&["resize-window", "-x", "60", "-y", "15"]);
+        window.wait_for("only rows with");
         window.tmux(&["send-keys", "?"]);
         window.wait_for("show all rows");
         window.tmux(&["send-keys", "?", "q"]);
