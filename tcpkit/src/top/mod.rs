@@ -1,7 +1,7 @@
 //! The terminal view: the picture of the page, in a terminal.
 //!
 //! Reads snapshots, of this program's own capture or of another host's statistics port, once a second, and keys. The
-//! picture ([`draw`]) is a function of the [`State`]. Beside the sources and `serve` this is the only room that reads a
+//! picture ([`draw()`]) is a function of the [`State`]. Beside the sources and `serve` this is the only room that reads a
 //! clock.
 
 mod draw;
