@@ -160,6 +160,18 @@ pub const TEST: &[Need] = &[
             "python",
         ],
     },
+    Need {
+        what: "Python's virtual environments",
+        probe: Probe::Module("ensurepip"),
+        packages: [
+            "python3-venv",
+            "python3",
+            "python3",
+            "python",
+            "python3",
+            "python",
+        ],
+    },
     need(
         "dnsmasq",
         [
