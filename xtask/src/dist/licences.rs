@@ -148,7 +148,7 @@ fn krate(package: &Value) -> Option<Crate> {
 fn linked(target: &str) -> Result<Vec<String>> {
     let mut linked = tree(target, &["--package", "tcpkit", "--edges", "normal"])?;
     // LuaJIT's source is no dependency of the program, but of what builds it.
-    let builds = tree(target, &["--package", "mlua-sys", "--edges", "build"])?;
+    let builds = tree(target, &["--package", "tcpkit", "--edges", "normal,build"])?;
     let sources = |line: &String| line.starts_with("luajit-src ");
     linked.extend(builds.into_iter().filter(sources));
     Ok(linked)
