@@ -4,7 +4,9 @@
 //! aya's own way falls back to netlink for XDP, which outlives a kill, and takes TCX by the kernel's version.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::system::{Command, bpf_made};
 
 /// A place on an interface where a program can be linked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +16,6 @@ pub(super) enum Place {
     XdpNative,
     XdpGeneric,
 }
-
-/// `BPF_LINK_CREATE` of bpf(2).
-const LINK_CREATE: libc::c_long = 28;
 
 /// `BPF_F_BEFORE`: without another program named, before all of them. A program before ours that says that a
 /// frame is done with would keep it from us.
@@ -54,12 +53,6 @@ pub(super) fn link(program: BorrowedFd<'_>, ifindex: u32, place: Place) -> io::R
     attributes[1] = ifindex;
     attributes[2] = place.kind();
     attributes[3] = place.flags();
-    let size = size_of_val(&attributes);
-    // SAFETY: the attributes live during the call, and their size is the one given.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, LINK_CREATE, attributes.as_ptr(), size) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call made the descriptor, which belongs to nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    // SAFETY: attributes of this command, which point to nothing.
+    unsafe { bpf_made(Command::LinkCreate, &mut attributes) }
 }

@@ -2,13 +2,14 @@
 //! empty program.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use tcpkit_common::program;
 
 use super::Refusal;
 use super::object::Kernel;
 use super::ring::Ring;
+use super::system::{Command, bpf, bpf_made};
 use crate::source::live::Interest;
 
 /// Nanoseconds a frame, the least of several rounds.
@@ -37,10 +38,6 @@ const RUNS: u32 = 100;
 
 /// Rounds: enough to come round a ring of 16 MiB twice.
 const ROUNDS: usize = 160;
-
-/// `BPF_PROG_LOAD` and `BPF_PROG_TEST_RUN` of bpf(2).
-const PROG_LOAD: libc::c_long = 5;
-const TEST_RUN: libc::c_long = 10;
 
 /// `BPF_PROG_TYPE_SCHED_CLS`.
 const SCHED_CLS: u32 = 3;
@@ -109,12 +106,8 @@ fn run(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<u32> {
         repeat: RUNS,
         ..Attributes::default()
     };
-    let size = size_of_val(&attributes);
-    // SAFETY: attributes and frame live during the call, and their sizes are those given.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, TEST_RUN, &raw mut attributes, size) };
-    if done < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // SAFETY: attributes of this command; the frame lives during the call, and its size is the one given.
+    unsafe { bpf(Command::ProgTestRun, &mut attributes) }?;
     Ok(attributes.duration)
 }
 
@@ -131,21 +124,15 @@ fn empty() -> io::Result<OwnedFd> {
     }
     // r0 = -1; exit
     let instructions: [u64; 2] = [0xffff_ffff_0000_00b7, 0x95];
-    let attributes = Attributes {
+    let mut attributes = Attributes {
         kind: SCHED_CLS,
         count: instructions.len() as u32,
         instructions: instructions.as_ptr() as u64,
         licence: c"Dual MIT/GPL".as_ptr() as u64,
         rest: [0; 8],
     };
-    let size = size_of_val(&attributes);
-    // SAFETY: attributes, instructions and licence live during the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const attributes, size) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call made the descriptor, which belongs to nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    // SAFETY: attributes of this command; instructions and licence live during the call.
+    unsafe { bpf_made(Command::ProgLoad, &mut attributes) }
 }
 
 /// A TCP segment over IPv4 in an Ethernet frame of so many bytes, to this port.

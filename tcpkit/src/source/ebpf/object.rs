@@ -98,19 +98,22 @@ pub(super) struct RingSizes {
 impl RingSizes {
     /// Bytes of all rings together, unless the user says otherwise.
     pub(super) fn default_budget() -> u64 {
-        let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len() as u64);
-        (cpus * RING_BYTES_A_CPU).clamp(*RINGS_BYTES.start(), *RINGS_BYTES.end())
+        (cpus() * RING_BYTES_A_CPU).clamp(*RINGS_BYTES.start(), *RINGS_BYTES.end())
     }
 
     /// For a budget in bytes. A ring's size is a power of two and at least a page.
     pub(super) fn new(budget: u64) -> Self {
-        let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len() as u64);
-        let count = (budget / RING_BYTES).clamp(1, cpus.max(1));
+        let count = (budget / RING_BYTES).clamp(1, cpus());
         let bytes = (budget / count).max(system::page_size() as u64);
         // 1 GiB is the largest ring whose map of twice the size fits everywhere.
         let bytes = 1 << bytes.min(1 << 30).ilog2();
         Self { count, bytes }
     }
+}
+
+/// CPUs that are online; one where the kernel does not say.
+fn cpus() -> u64 {
+    aya::util::online_cpus().map_or(1, |cpus| cpus.len().max(1) as u64)
 }
 
 fn load(interest: &Interest, sizes: &RingSizes, heartbeat: bool) -> Result<Ebpf, EbpfError> {

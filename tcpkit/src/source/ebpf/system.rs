@@ -1,6 +1,8 @@
 //! What the operating system tells about itself and this process.
 
 use std::fs;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// What loading and attaching the programs needs.
 pub(super) const CAPABILITIES: &str = "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON";
@@ -42,6 +44,47 @@ pub(super) fn has_capabilities() -> bool {
     missing_capabilities().is_empty()
 }
 
+/// Commands of bpf(2).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    ProgLoad = 5,
+    ProgTestRun = 10,
+    LinkCreate = 28,
+}
+
+/// Calls bpf(2); returns what the call does.
+///
+/// # Errors
+/// What the kernel answers.
+///
+/// # Safety
+/// The attributes must be the start of `union bpf_attr` for this command, without padding, and what they point to
+/// must live during the call.
+pub(super) unsafe fn bpf<T>(command: Command, attributes: &mut T) -> io::Result<libc::c_long> {
+    let size = size_of::<T>();
+    let command = command as libc::c_long;
+    // SAFETY: the caller's; the size is that of the attributes.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size) };
+    match done {
+        0.. => Ok(done),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// As [`bpf`], of a command that makes a descriptor.
+///
+/// # Errors
+/// As [`bpf`].
+///
+/// # Safety
+/// As [`bpf`].
+pub(super) unsafe fn bpf_made<T>(command: Command, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's.
+    let fd = unsafe { bpf(command, attributes) }?;
+    // SAFETY: the call made the descriptor, which belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// Before Linux 5.11 maps count as locked memory, of which a process may have little.
 pub(super) fn lift_memory_limit() {
     let limit = libc::rlimit {
@@ -55,7 +98,7 @@ pub(super) fn lift_memory_limit() {
 /// The error code of the operating system that an error is about.
 pub(super) fn os_code(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|error| error.downcast_ref::<std::io::Error>()?.raw_os_error())
+    causes.find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
 }
 
 fn effective_capabilities() -> u64 {
