@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::cases::Case;
-use support::tcpkit;
+use support::{python, tcpkit};
 
 /// A run that goes on answering after the end of its file.
 struct Run {
@@ -362,7 +362,7 @@ fn parse_open_metrics(metrics: &str) {
         from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
         families = {family.name for family in parse(sys.stdin.read())}\n\
         assert 'tcpkit_request_duration_seconds' in families, families";
-    check(&["python3", "-c", script], metrics);
+    check(&[&python().to_string_lossy(), "-c", script], metrics);
 }
 
 /// Shows a text to a program that must have nothing to say about it.

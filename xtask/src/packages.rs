@@ -149,18 +149,6 @@ pub const TEST: &[Need] = &[
     need("tmux", ["tmux"; MANAGERS.len()]),
     need("chromium", ["chromium"; MANAGERS.len()]),
     Need {
-        what: "the Prometheus client for Python",
-        probe: Probe::Module("prometheus_client.openmetrics.parser"),
-        packages: [
-            "python3-prometheus-client",
-            "python3-prometheus_client",
-            "py3-prometheus-client",
-            "python-prometheus_client",
-            "python3-prometheus-client",
-            "python",
-        ],
-    },
-    Need {
         what: "Python's virtual environments",
         probe: Probe::Module("ensurepip"),
         packages: [

@@ -25,27 +25,21 @@ pub fn main(options: &Options) -> Result<()> {
     shell::run(shell::cargo(&["test", "--workspace", "--locked"]).args(&options.args))
 }
 
-/// OpenTelemetry's own messages for Python, beside the build: the receiver that pushes are tested with stands on them.
+/// What the tests ask of Python, in the versions that they were written with.
+const PYTHON_PACKAGES: [&str; 2] = ["opentelemetry-proto==1.45.2", "prometheus-client==0.26.0"];
+
+/// An environment beside the build with OpenTelemetry's own messages, on which the receiver of pushes stands, and
+/// Prometheus' own parser of OpenMetrics. Not the system's packages: the `python3` of the path may be another one.
 fn python() -> Result<()> {
     let folder = shell::target().join("python");
     let program = folder.join("bin/python");
-    let works = shell::command(
-        &program.to_string_lossy(),
-        &["-c", "import opentelemetry.proto"],
-    )
-    .output()
-    .is_ok_and(|output| output.status.success());
-    if works {
+    let program = program.to_string_lossy();
+    let imports = "import opentelemetry.proto, prometheus_client.openmetrics.parser";
+    if shell::output(&mut shell::command(&program, &["-c", imports])).is_ok() {
         return Ok(());
     }
-    let folder = folder.to_string_lossy().into_owned();
+    let folder = folder.to_string_lossy();
     shell::run(&mut shell::command("python3", &["-m", "venv", &folder]))?;
-    let install = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "opentelemetry-proto==1.45.2",
-    ];
-    shell::run(&mut shell::command(&program.to_string_lossy(), &install))
+    let install = ["-m", "pip", "install", "--quiet"];
+    shell::run(shell::command(&program, &install).args(PYTHON_PACKAGES))
 }

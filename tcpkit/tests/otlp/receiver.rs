@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
+
+use crate::support::python;
 
 /// A running receiver.
 pub struct Receiver {
@@ -62,11 +64,6 @@ impl Drop for Receiver {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The Python of the environment that `cargo xtask test` makes.
-fn python() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../python/bin/python")
 }
 
 /// Points by metric, then by the values of their attributes.

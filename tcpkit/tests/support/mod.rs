@@ -18,6 +18,11 @@ pub fn program() -> PathBuf {
     named.map_or_else(|| env!("CARGO_BIN_EXE_tcpkit").into(), PathBuf::from)
 }
 
+/// The Python of the environment that `cargo xtask test` makes.
+pub fn python() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../python/bin/python")
+}
+
 /// The program, in a time zone that does not depend on the machine.
 pub fn tcpkit() -> Command {
     let mut command = Command::new(program());
