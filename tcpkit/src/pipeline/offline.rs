@@ -21,10 +21,10 @@ use crate::sink::stats::summary::Summary;
 use crate::source::file::{FileSource, ProgressBar};
 use crate::source::filter::Filter;
 use crate::source::live::Drift;
-use crate::source::{LinkType, Source, SourceReport};
+use crate::source::{BATCH, Frame, LinkType, Source, SourceReport};
 
 /// Frames between two looks at the signals.
-const LOOK_EVERY: u32 = 1024;
+const LOOK_EVERY: usize = 1024;
 
 /// Reads a capture file and reports.
 ///
@@ -71,6 +71,17 @@ fn tell<'a>(notices: impl IntoIterator<Item = &'a String>) {
     let mut err = io::stderr().lock();
     for notice in notices {
         let _ = writeln!(err, "tcpkit: {notice}");
+    }
+}
+
+/// Follows those frames that match a filter.
+fn narrowed(frames: &[Frame<'_>], filter: &mut Filter, worker: &mut Worker) {
+    for frame in frames {
+        if filter.matches(frame) {
+            worker.frame(frame);
+        } else {
+            worker.pass(frame);
+        }
     }
 }
 
@@ -138,24 +149,20 @@ impl Run<'_> {
         let mut worker = Worker::new(settings, Outlet::new(stats, sinks).with_desk(desk));
         let count = self.setup.options.count.unwrap_or(u64::MAX);
         let duration = self.setup.options.duration.unwrap_or(Duration::MAX);
+        let ends = count < u64::MAX || duration < Duration::MAX;
+        let most = if ends { 1 } else { BATCH };
         let mut until_look = LOOK_EVERY;
-        source.each_frame(|frame| {
-            if let Some(filter) = &mut filter
-                && !filter.matches(frame)
-            {
-                worker.pass(frame);
-            } else {
-                worker.frame(frame);
+        source.each_batch(most, |frames| {
+            match &mut filter {
+                Some(filter) => narrowed(frames, filter, &mut worker),
+                None => worker.frames(frames),
             }
-            until_look -= 1;
-            if until_look == 0 {
-                until_look = LOOK_EVERY;
-                if self.setup.look(&mut worker, &self.report) {
-                    return false;
-                }
+            let looks = until_look <= frames.len();
+            until_look = if looks { LOOK_EVERY } else { until_look - frames.len() };
+            if looks && self.setup.look(&mut worker, &self.report) {
+                return false;
             }
-            worker.outlet().exchanges < count
-                && (duration == Duration::MAX || worker.elapsed() < duration)
+            !ends || worker.outlet().exchanges < count && worker.elapsed() < duration
         })?;
         let mut outlet = worker.finish();
         outlet

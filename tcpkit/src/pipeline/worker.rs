@@ -4,6 +4,7 @@
 //! handed between threads and what comes out does not depend on their number.
 
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,15 +109,24 @@ impl Worker {
         }
     }
 
-    /// Follows one frame. Inlined as all of the straight way to the dissector is: handing things over costs
-    /// as much as what is done with them.
-    #[inline(always)]
-    pub fn frame(&mut self, frame: &Frame<'_>) {
-        self.core.time(frame);
-        match wire::plain(frame) {
-            Some(packet) => self.core.packet(frame, &packet, &[]),
-            None => self.other_frame(frame),
+    /// Follows frames in their order. All of the straight way to the dissector is inlined into this: handing things
+    /// over costs as much as what is done with them.
+    #[inline(never)]
+    pub fn frames(&mut self, frames: &[Frame<'_>]) {
+        self.core.count(frames);
+        for frame in frames {
+            frame.prefetch();
+            self.core.advance(frame.time);
+            match wire::plain(frame) {
+                Some(packet) => self.core.packet(frame, &packet, &[]),
+                None => self.other_frame(frame),
+            }
         }
+    }
+
+    /// Follows one frame.
+    pub fn frame(&mut self, frame: &Frame<'_>) {
+        self.frames(slice::from_ref(frame));
     }
 
     #[inline(never)]
@@ -129,7 +139,8 @@ impl Worker {
 
     /// Lets a frame pass that a filter keeps out: it is counted, and time goes on.
     pub fn pass(&mut self, frame: &Frame<'_>) {
-        self.core.time(frame);
+        self.core.count(slice::from_ref(frame));
+        self.core.advance(frame.time);
     }
 
     /// Capture time is `now` at least, though no frame says so.
@@ -178,16 +189,17 @@ impl Core {
         &mut self.outlet.stats
     }
 
-    /// Counts a frame and moves capture time.
+    /// Counts frames, where this worker does.
     #[inline]
-    fn time(&mut self, frame: &Frame<'_>) {
+    fn count(&mut self, frames: &[Frame<'_>]) {
         if self.counts {
             let account = &mut self.outlet.stats.account;
-            account.frames += 1;
-            account.captured_bytes += frame.data.len() as u64;
-            account.wire_bytes += u64::from(frame.wire_len);
+            account.frames += frames.len() as u64;
+            for frame in frames {
+                account.captured_bytes += frame.data.len() as u64;
+                account.wire_bytes += u64::from(frame.wire_len);
+            }
         }
-        self.advance(frame.time);
     }
 
     #[inline]

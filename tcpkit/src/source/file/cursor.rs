@@ -18,6 +18,9 @@ pub(super) trait Cursor {
     /// [`Cursor::ensure`] has confirmed may be asked for; the slice is empty otherwise.
     fn take(&mut self, skip: usize, len: usize) -> &[u8];
 
+    /// Passes over `len` bytes of those that [`Cursor::ahead`] gave.
+    fn pass(&mut self, len: usize);
+
     /// Passes over `count` bytes without keeping them; false when there were fewer.
     ///
     /// # Errors

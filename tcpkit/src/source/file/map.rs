@@ -11,13 +11,10 @@ use std::sync::{Arc, OnceLock};
 use memmap2::{Mmap, MmapOptions};
 
 use super::SourceError;
-use super::ahead::{self, Ahead};
+use super::ahead::{self, Ahead, Reader};
 use super::cursor::Cursor;
 use super::progress::Progress;
 use super::truncation::Watch;
-
-/// How far ahead of the walk cache lines are asked for, in bytes: some thirty small frames.
-const AHEAD: usize = 4096;
 
 /// A file's bytes, as many as there were when it was mapped.
 #[derive(Debug)]
@@ -54,7 +51,7 @@ struct Shared {
     name: String,
     file: File,
     first: Arc<Map>,
-    /// Maps the pages of `first` ahead of its readers, where the file is long.
+    /// Maps the pages of `first` ahead of its readers and lets go of them behind, where the file is long.
     ahead: Option<Ahead>,
     grown: OnceLock<Option<Arc<Map>>>,
     progress: Arc<Progress>,
@@ -85,6 +82,8 @@ pub(super) struct Mapped {
     at: usize,
     /// From this place on pages are asked for again.
     asked: usize,
+    /// What the thread that maps pages knows this by.
+    reader: Option<Reader>,
 }
 
 impl Mapped {
@@ -102,23 +101,22 @@ impl Mapped {
             progress: Arc::new(Progress::new(len)),
             shrunk: AtomicU64::new(u64::MAX),
         });
-        Ok(Self {
-            shared,
-            map,
+        Ok(Self::begin(shared))
+    }
+
+    fn begin(shared: Arc<Shared>) -> Self {
+        Self {
+            map: Arc::clone(&shared.first),
             at: 0,
             asked: 0,
-        })
+            reader: shared.ahead.as_ref().map(Ahead::reader),
+            shared,
+        }
     }
 
     /// The same file from its first byte.
     pub fn again(&self) -> Self {
-        let map = Arc::clone(&self.shared.first);
-        Self {
-            shared: Arc::clone(&self.shared),
-            map,
-            at: 0,
-            asked: 0,
-        }
+        Self::begin(Arc::clone(&self.shared))
     }
 
     /// The handle that all readers of this file report to.
@@ -134,8 +132,10 @@ impl Mapped {
     /// Sees to it that the next pages are mapped.
     #[cold]
     fn ask(&mut self) {
-        self.asked = match &self.shared.ahead {
-            Some(ahead) if Arc::ptr_eq(&self.map, &self.shared.first) => ahead.reached(self.at),
+        self.asked = match (&self.shared.ahead, &self.reader) {
+            (Some(ahead), Some(reader)) if Arc::ptr_eq(&self.map, &self.shared.first) => {
+                ahead.reached(reader, self.at)
+            }
             _ => {
                 let next = ahead::next_step(self.at);
                 // Where that cannot be had, pages are mapped as they are touched.
@@ -182,8 +182,15 @@ impl Cursor for Mapped {
             return &[];
         };
         self.at = to;
-        prefetch(passed);
         passed.get(skip..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn pass(&mut self, len: usize) {
+        self.at += len.min(self.map.bytes.len() - self.at);
+        if self.at >= self.asked {
+            self.ask();
+        }
     }
 
     fn skip(&mut self, count: u64) -> Result<bool, SourceError> {
@@ -236,27 +243,4 @@ impl Cursor for Mapped {
     fn measure(&self) -> &'static str {
         "byte"
     }
-}
-
-/// Asks for the cache lines [`AHEAD`] of those that begin in these bytes: each line is asked for once, as
-/// records lie next to each other.
-#[inline(always)]
-fn prefetch(passed: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        const LINE: usize = 64;
-        let first = passed.as_ptr().wrapping_add(AHEAD);
-        let before = first.addr() % LINE;
-        let mut line = first.wrapping_add((LINE - before) % LINE).cast::<i8>();
-        let end = first.wrapping_add(passed.len()).cast::<i8>();
-        while line < end {
-            // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot
-            // fault, whatever the address. Measured: 13 ns a frame with it, 30 without.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-            line = line.wrapping_add(LINE);
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = passed;
 }

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 pub use progress::{Guard, Progress, ProgressBar};
 
-use super::{Frame, Interface, Source, SourceError, SourceReport};
+use super::{BATCH, Frame, Interface, Source, SourceError, SourceReport};
 use map::Mapped;
 use pcap::Pcap;
 use pcapng::Pcapng;
@@ -104,17 +104,24 @@ impl FileSource {
         })
     }
 
-    /// Hands every frame to `take`, until it answers false or the file ends. What [`Source::next_frame`]
-    /// does, with the kind of file asked for once instead of for every frame.
+    /// Hands all frames to `take`, at most `most` (and [`BATCH`]) at a time, until it answers false or the file ends.
+    /// What [`Source::next_frame`] does, with less to do for each frame.
     ///
     /// # Errors
     /// As [`Source::next_frame`].
     #[inline]
-    pub fn each_frame(
+    pub fn each_batch(
         &mut self,
-        mut take: impl FnMut(&Frame<'_>) -> bool,
+        most: usize,
+        mut take: impl FnMut(&[Frame<'_>]) -> bool,
     ) -> Result<(), SourceError> {
-        each!(&mut self.walk, walk => walk.each_frame(&mut take))
+        let most = most.clamp(1, BATCH);
+        match &mut self.walk {
+            Walk::Mapped(walk) => walk.each_batch(most, &mut take),
+            Walk::Streamed(walk) => walk.each_batch(most, &mut take),
+            Walk::MappedBlocks(walk) => walk.each_batch(&mut take),
+            Walk::StreamedBlocks(walk) => walk.each_batch(&mut take),
+        }
     }
 
     /// How far reading has come, shared by every reader of the file; `None` where the length

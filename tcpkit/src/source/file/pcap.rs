@@ -4,17 +4,25 @@
 //! Kuznetzov's libpcap, which are eight bytes longer. Walking a mapped file is the hot path of
 //! an offline run: the record header is read once, checked once, and the frame borrowed.
 
+use std::slice;
+
+use arrayvec::ArrayVec;
+
 use super::account::{Account, Stop};
 use super::cursor::{Cursor, u16_at, u32_at};
 use super::map::Mapped;
 use crate::limits;
-use crate::source::{Frame, Interface, LinkType, SourceError, SourceReport, Timestamp};
+use crate::source::{BATCH, Frame, Interface, LinkType, SourceError, SourceReport, Timestamp};
 
 /// Bytes of the file header.
 pub(super) const FILE_HEADER: usize = 24;
 
-/// The progress handle hears of every so many frames, as a mask.
-pub(super) const MARK: u64 = 4096 - 1;
+/// The progress handle hears of every so many frames.
+pub(super) const MARK: u64 = 4096;
+
+/// A batch of frames ends with the one that makes it so many bytes long: they shall still be near when they are
+/// followed.
+const BATCH_BYTES: usize = 4 << 10;
 
 /// What the magic number says about the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,50 +159,83 @@ impl<C: Cursor> Pcap<C> {
         })
     }
 
-    /// Hands every frame to `take`, until it answers false or the file ends.
+    /// Hands all frames to `take`, at most so many at a time, until it answers false or the file ends.
     #[inline(always)]
-    pub fn each_frame(
+    pub fn each_batch(
         &mut self,
-        take: &mut impl FnMut(&Frame<'_>) -> bool,
+        most: usize,
+        take: &mut impl FnMut(&[Frame<'_>]) -> bool,
     ) -> Result<(), SourceError> {
         loop {
-            while let Some(frame) = self.plain_frame() {
-                if !take(&frame) {
+            while let Some(goes_on) = self.plain_batch(most, take) {
+                if !goes_on {
                     return Ok(());
                 }
             }
             match self.next_frame()? {
-                Some(frame) if take(&frame) => {}
+                Some(frame) if take(slice::from_ref(&frame)) => {}
                 _ => return Ok(()),
             }
         }
     }
 
-    /// The next record's frame, if nothing about the record is special; [`Pcap::next_frame`] is asked
-    /// for the others.
+    /// Hands on the next frames about whose records nothing is special, and what `take` answered; [`Pcap::next_frame`]
+    /// is asked where there is none.
     #[inline(always)]
-    fn plain_frame(&mut self) -> Option<Frame<'_>> {
-        let ahead = self.cursor.ahead();
-        let record = Record::read(ahead.first_chunk()?, self.shape);
-        let (header, captured) = (self.shape.header, record.captured as usize);
-        let number = self.account.frames + 1;
-        if !record.is_straight()
-            || ahead.len() < header + captured
-            || number & MARK == 0
-            || self.account.over
-            || self.cursor.is_lost()
-        {
+    fn plain_batch(
+        &mut self,
+        most: usize,
+        take: &mut impl FnMut(&[Frame<'_>]) -> bool,
+    ) -> Option<bool> {
+        let mut batch = ArrayVec::new();
+        let before = self.account.frames;
+        let bytes = self.plain_frames(self.cursor.ahead(), most, &mut batch);
+        if batch.is_empty() || self.account.over || self.cursor.is_lost() {
             return None;
         }
-        self.account.frames = number;
-        Some(Frame {
-            data: self.cursor.take(header, captured),
-            time: record.time(self.shape.unit),
-            number,
-            wire_len: record.wire,
-            interface: 0,
-            link: self.link,
-        })
+        self.account.frames += batch.len() as u64;
+        let goes_on = take(&batch);
+        drop(batch);
+        self.cursor.pass(bytes);
+        if before / MARK != self.account.frames / MARK {
+            self.cursor.mark();
+        }
+        Some(goes_on)
+    }
+
+    /// Fills `batch` from the bytes ahead, until it holds `most` frames; returns how many bytes those are.
+    #[inline(always)]
+    fn plain_frames<'a>(
+        &self,
+        ahead: &'a [u8],
+        most: usize,
+        batch: &mut ArrayVec<Frame<'a>, BATCH>,
+    ) -> usize {
+        let (mut at, mut number) = (0, self.account.frames);
+        let header = self.shape.header;
+        while let Some(rest) = ahead.get(at..).filter(|_| at < BATCH_BYTES)
+            && let Some(head) = rest.first_chunk()
+        {
+            let record = Record::read(head, self.shape);
+            let end = header + record.captured as usize;
+            let Some(data) = rest.get(header..end).filter(|_| record.is_straight()) else {
+                break;
+            };
+            number += 1;
+            let frame = Frame {
+                data,
+                time: record.time(self.shape.unit),
+                number,
+                wire_len: record.wire,
+                interface: 0,
+                link: self.link,
+            };
+            at += end;
+            if batch.try_push(frame).is_err() || batch.len() >= most {
+                break;
+            }
+        }
+        at
     }
 
     /// The next record's frame.
@@ -219,7 +260,7 @@ impl<C: Cursor> Pcap<C> {
             return self.ran_out(header + captured, "a record");
         }
         self.account.frames += 1;
-        if self.account.frames & MARK == 0 {
+        if self.account.frames.is_multiple_of(MARK) {
             self.cursor.mark();
         }
         Ok(Some(Frame {
@@ -234,7 +275,7 @@ impl<C: Cursor> Pcap<C> {
 
     /// The file's only interface.
     pub fn interfaces(&self) -> &[Interface] {
-        std::slice::from_ref(&self.interface)
+        slice::from_ref(&self.interface)
     }
 
     /// How it ended.

@@ -7,6 +7,8 @@
 
 mod clock;
 
+use std::slice;
+
 use super::account::{Account, Stop};
 use super::cursor::{Cursor, u16_at, u32_at, u64_at};
 use super::map::Mapped;
@@ -122,12 +124,12 @@ impl<C: Cursor> Pcapng<C> {
 
     /// Hands every frame to `take`, until it answers false or the file ends.
     #[inline]
-    pub fn each_frame(
+    pub fn each_batch(
         &mut self,
-        take: &mut impl FnMut(&Frame<'_>) -> bool,
+        take: &mut impl FnMut(&[Frame<'_>]) -> bool,
     ) -> Result<(), SourceError> {
         while let Some(frame) = self.next_frame()? {
-            if !take(&frame) {
+            if !take(slice::from_ref(&frame)) {
                 break;
             }
         }
@@ -143,7 +145,7 @@ impl<C: Cursor> Pcapng<C> {
             Err(stop) => return self.account.stop(&self.cursor, stop).map(|()| None),
         };
         self.account.frames += 1;
-        if self.account.frames & MARK == 0 {
+        if self.account.frames.is_multiple_of(MARK) {
             self.cursor.mark();
         }
         self.last = found.time;

@@ -130,11 +130,6 @@ impl Stream {
             self.buffer.resize(wanted, 0);
         }
     }
-
-    fn pass(&mut self, count: usize) {
-        self.start += count;
-        self.offset += count as u64;
-    }
 }
 
 impl Cursor for Stream {
@@ -161,6 +156,12 @@ impl Cursor for Stream {
         }
         self.pass(skip + len);
         self.buffer.get(from..from + len).unwrap_or_default()
+    }
+
+    #[inline]
+    fn pass(&mut self, len: usize) {
+        self.start += len;
+        self.offset += len as u64;
     }
 
     fn skip(&mut self, mut count: u64) -> Result<bool, SourceError> {
