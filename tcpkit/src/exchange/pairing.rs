@@ -15,11 +15,13 @@
 //! pairs from it on are [`Confidence::Resynced`]. A client that was seen asking while answers were
 //! outstanding is not trusted so far; for it only a quiet moment is an anchor.
 
+mod plain;
+
 use super::queue::Queue;
 use super::{Confidence, Exchange, OneWay, Report, Service, Silence, Span, Tally, Unanswered};
 use crate::flow::{Direction, Parties};
 use crate::limits;
-use crate::protocol::{Mark, Message, Output, Phase, Protocol, Role, Text};
+use crate::protocol::{Input, Mark, Message, Output, Phase, Protocol, Role, Text};
 use crate::source::Timestamp;
 use crate::wire::Transport;
 
@@ -245,7 +247,7 @@ impl Pairing {
         self.pending.len()
     }
 
-    /// Takes the messages that a dissector made of `input`. `received` are the offsets of the other
+    /// Takes the messages that a dissector made of `input`, the plain ones first. `received` are the offsets of the other
     /// direction up to which their sender had received: when it sent the last segment, and when it
     /// sent the one before.
     #[inline(always)]
@@ -254,10 +256,14 @@ impl Pairing {
         context: &Context<'_>,
         direction: Direction,
         received: [u64; 2],
-        input: &[u8],
+        input: &Input<'_>,
         output: &Output,
         report: &mut impl Report,
     ) {
+        for plain in &output.plain {
+            self.plain(context, direction, plain, received, input, output, report);
+        }
+        let input = input.bytes;
         for message in &output.messages {
             match message.role {
                 Role::Request
@@ -287,7 +293,7 @@ impl Pairing {
         context: &Context<'_>,
         direction: Direction,
         received: [u64; 2],
-        input: &[u8],
+        input: &Input<'_>,
         output: &Output,
         report: &mut impl Report,
     ) {
@@ -343,7 +349,7 @@ impl Pairing {
         if self.pending.len() >= limits::PENDING_REQUESTS {
             self.drop_oldest(context, report);
         }
-        let (text, kept) = self.keep(context, message, input, output);
+        let (text, kept) = self.keep(context, message.text, input, output);
         let mut flags = message.flags & (Message::BLOCKING | Message::QUIET | Message::CUT);
         if message.phase == Phase::Head {
             flags |= OPEN;
@@ -382,7 +388,7 @@ impl Pairing {
             }
             _ => self.note_batch(context, message, received, report),
         }
-        let (text, kept) = self.keep(context, message, input, output);
+        let (text, kept) = self.keep(context, message.text, input, output);
         self.pending
             .push(Pending::new(message, received, text, kept));
     }
@@ -990,7 +996,7 @@ impl Pairing {
     fn keep(
         &mut self,
         context: &Context<'_>,
-        message: &Message,
+        text: Text,
         input: &[u8],
         output: &Output,
     ) -> (u32, u16) {
@@ -998,7 +1004,7 @@ impl Pairing {
         if !context.wants_text || self.texts.len() >= limits::KEPT_PER_CONVERSATION {
             return (place, 0);
         }
-        let bytes = bytes_of(message.text, input, output);
+        let bytes = bytes_of(text, input, output);
         let bytes = bytes.get(..limits::KEPT_BYTES).unwrap_or(bytes);
         if self.texts.capacity() == 0 {
             self.texts.reserve_exact(bytes.len());

@@ -260,10 +260,10 @@ impl Talk {
                 datagram: false,
             };
             let parsed = dissector.parse(direction, &input, lent.clean_output());
-            sense.made |= !lent.output.messages.is_empty();
+            sense.made |= !lent.output.is_empty();
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages(&context, direction, received, chunk.bytes, output, outlet);
+                .messages(&context, direction, received, &input, output, outlet);
             if parsed.is_all_of(&input) && !self.parse[1 - direction.index()].blocked {
                 return false;
             }
@@ -489,16 +489,10 @@ impl Talk {
                 }
             }
             let parsed = dissector.parse(direction, &input, lent.clean_output());
-            sense.made |= !lent.output.messages.is_empty();
+            sense.made |= !lent.output.is_empty();
             let (context, output, outlet) = lent.split(*spoken);
-            self.pairing.messages_apart(
-                &context,
-                direction,
-                run.received,
-                input.bytes,
-                output,
-                outlet,
-            );
+            self.pairing
+                .messages_apart(&context, direction, run.received, &input, output, outlet);
             match self.settle(direction, run, at, parsed, lent) {
                 ControlFlow::Continue(next) => (at, resumed) = next,
                 ControlFlow::Break(consumed) => return consumed,
@@ -629,8 +623,14 @@ impl Talk {
         {
             dissector.gap(direction, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
-            self.pairing
-                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
+            self.pairing.messages_apart(
+                &context,
+                direction,
+                [0; 2],
+                &Input::default(),
+                output,
+                outlet,
+            );
             self.pairing.gap(&context, direction, gap.offset, outlet);
         } else {
             self.pairing.joined();
@@ -646,8 +646,14 @@ impl Talk {
         {
             dissector.close(direction, offset, mark, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
-            self.pairing
-                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
+            self.pairing.messages_apart(
+                &context,
+                direction,
+                [0; 2],
+                &Input::default(),
+                output,
+                outlet,
+            );
         }
         if direction == Direction::ToClient {
             self.close_pairing(now, Silence::Closed, lent);

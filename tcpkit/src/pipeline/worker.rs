@@ -80,6 +80,7 @@ impl Worker {
         let needs = outlet.needs();
         let output = Output {
             wants_text: needs.text,
+            takes_plain: true,
             ..Output::default()
         };
         let core = Core {

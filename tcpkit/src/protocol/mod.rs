@@ -149,7 +149,7 @@ impl fmt::Display for StatusName {
 ///
 /// Over TCP: everything of one direction that was not consumed yet, in order, without holes.
 /// Over UDP (`datagram`): one whole datagram, to be consumed whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Input<'a> {
     /// The bytes.
     pub bytes: &'a [u8],
@@ -387,9 +387,62 @@ impl Message {
     }
 }
 
+/// A message that came whole in the input of one call, in bytes that were not shown before, with nothing special about
+/// it: a request that asks for one response, or a response that answers the oldest request. Most messages are such, and
+/// a [`Message`] is seven times as large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Place of its first byte in the input.
+    pub start: u32,
+    /// How many bytes it has.
+    pub len: u32,
+    /// As [`Message::text_len`], of a request.
+    pub text_len: u32,
+    /// As [`Message::command`].
+    pub command: u16,
+    /// As [`Message::hits`].
+    pub hits: u8,
+    /// As [`Message::misses`].
+    pub misses: u8,
+}
+
+impl Plain {
+    /// The whole message.
+    pub fn message(&self, direction: Direction, input: &Input<'_>) -> Message {
+        let start = input.offset + u64::from(self.start);
+        let (role, replies, text) = match direction {
+            Direction::ToServer => (Role::Request, 1, self.text()),
+            Direction::ToClient => (Role::Response, 0, Text::None),
+        };
+        let end = start + u64::from(self.len);
+        Message {
+            command: self.command,
+            hits: u32::from(self.hits),
+            misses: u32::from(self.misses),
+            replies,
+            text,
+            text_len: self.text_len,
+            ..Message::new(role, start, end, input.last, input.last)
+        }
+    }
+
+    /// A request's first bytes.
+    #[inline]
+    pub fn text(&self) -> Text {
+        Text::Input {
+            start: self.start,
+            len: self.len.min(crate::limits::KEPT_BYTES as u32),
+        }
+    }
+}
+
 /// Where dissectors put what they found; reused from call to call.
 #[derive(Debug, Default)]
 pub struct Output {
+    /// Messages that come before all of `messages`, where the caller takes such apart.
+    pub plain: Vec<Plain>,
+    /// Whether it does; otherwise they are among `messages`.
+    pub takes_plain: bool,
     /// Messages, in the order of their ends.
     pub messages: Vec<Message>,
     /// Bytes that [`Text::Arena`] points into.
@@ -411,8 +464,26 @@ impl Output {
         }
     }
 
+    /// Adds a message of `input`.
+    #[inline(always)]
+    pub fn push_plain(&mut self, plain: Plain, direction: Direction, input: &Input<'_>) {
+        if self.takes_plain && self.messages.is_empty() {
+            self.plain.push(plain);
+        } else {
+            self.messages.push(plain.message(direction, input));
+        }
+    }
+
+    /// Whether the last call made no message.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.messages.is_empty()
+    }
+
     /// Forgets the messages of the last call.
+    #[inline]
     pub fn clear(&mut self) {
+        self.plain.clear();
         self.messages.clear();
         self.arena.clear();
     }

@@ -29,7 +29,7 @@ use self::request::{Line, Partial, Reader, Words};
 use self::response::{ErrorText, Walk};
 use self::session::{Effect, Reply, Session, Told, Word};
 use super::{
-    Dissector, Input, Mark, Message, Output, Pairing, Parsed, Probe, Protocol, Resync, Role,
+    Dissector, Input, Mark, Message, Output, Pairing, Parsed, Plain, Probe, Protocol, Resync, Role,
     StatusName, Text, Verdict,
 };
 use crate::flow::Direction;
@@ -276,7 +276,7 @@ impl RedisDissector {
         while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             if let Some(found) = request::whole(rest) {
                 if at >= input.old && self.session.ask_plainly(found.kind) {
-                    out.messages.push(plain_request(input, at, &found));
+                    out.push_plain(plain_request(at, &found), Direction::ToServer, input);
                 } else {
                     self.tell_whole(input, at, rest, &found, out);
                 }
@@ -476,8 +476,8 @@ impl RedisDissector {
                 && let Some(quick) = response::quick(rest)
                 && let Some(counts) = self.session.answer_plainly(quick.null)
             {
-                let message = plain_response(input, at, quick.len, counts);
-                out.messages.push(message);
+                let plain = plain_response(at, quick.len, counts);
+                out.push_plain(plain, Direction::ToClient, input);
                 at += quick.len;
                 continue;
             }
@@ -677,27 +677,27 @@ impl RedisDissector {
 
 /// A request that came whole in this input, with nothing special about it.
 #[inline(always)]
-fn plain_request(input: &Input<'_>, at: usize, found: &request::Request) -> Message {
-    let start = input.offset + at as u64;
-    let end = start + found.len as u64;
-    Message {
-        command: found.command,
-        text: input_text(at, found.len),
+fn plain_request(at: usize, found: &request::Request) -> Plain {
+    Plain {
+        start: at as u32,
+        len: found.len as u32,
         text_len: found.text_len,
-        ..Message::new(Role::Request, start, end, input.last, input.last)
+        command: found.command,
+        hits: 0,
+        misses: 0,
     }
 }
 
 /// A response that came whole in this input, with nothing special about it.
 #[inline(always)]
-fn plain_response(input: &Input<'_>, at: usize, len: usize, (hits, misses): (u32, u32)) -> Message {
-    let start = input.offset + at as u64;
-    let end = start + len as u64;
-    Message {
-        replies: 0,
+fn plain_response(at: usize, len: usize, (hits, misses): (u8, u8)) -> Plain {
+    Plain {
+        start: at as u32,
+        len: len as u32,
+        text_len: 0,
+        command: 0,
         hits,
         misses,
-        ..Message::new(Role::Response, start, end, input.last, input.last)
     }
 }
 

@@ -206,14 +206,14 @@ impl Session {
     /// As [`Session::response`] of a scalar that answers a request with nothing special about it: hits and
     /// misses. `None`, and nothing done, where it is not known to be one.
     #[inline(always)]
-    pub(super) fn answer_plainly(&mut self, null: bool) -> Option<(u32, u32)> {
+    pub(super) fn answer_plainly(&mut self, null: bool) -> Option<(u8, u8)> {
         let kind = self.head.kind;
         if self.head.count == 0 || !kind.is_plain() {
             return None;
         }
         self.answer();
-        let counts = u32::from(kind == Kind::Hit);
-        let missed = counts & u32::from(null);
+        let counts = u8::from(kind == Kind::Hit);
+        let missed = counts & u8::from(null);
         Some((counts - missed, missed))
     }
 

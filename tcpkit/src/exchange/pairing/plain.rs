@@ -1,0 +1,134 @@
+//! The straight way of plain messages: what the rules come to where nothing is special and nothing was missed.
+//!
+//! Whatever does not hold here is left to the rules themselves, with the whole message.
+
+use super::{Context, Pairing, Pending, TRUST};
+use crate::exchange::{Confidence, Report, Tally};
+use crate::flow::Direction;
+use crate::limits;
+use crate::protocol::{Input, Output, Plain};
+
+impl Pairing {
+    /// Takes a plain message of `input`.
+    #[inline(always)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, inlined into its only caller"
+    )]
+    pub(super) fn plain(
+        &mut self,
+        context: &Context<'_>,
+        direction: Direction,
+        plain: &Plain,
+        received: [u64; 2],
+        input: &Input<'_>,
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        let done = match direction {
+            Direction::ToServer => self.plain_request(context, plain, received, input, output),
+            Direction::ToClient => self.plain_response(context, plain, input, report),
+        };
+        if !done {
+            self.not_so_plain(context, direction, plain, received, input, output, report);
+        }
+    }
+
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn not_so_plain(
+        &mut self,
+        context: &Context<'_>,
+        direction: Direction,
+        plain: &Plain,
+        received: [u64; 2],
+        input: &Input<'_>,
+        output: &Output,
+        report: &mut impl Report,
+    ) {
+        let message = plain.message(direction, input);
+        match direction {
+            Direction::ToServer => {
+                self.request(context, &message, received, input.bytes, output, report);
+            }
+            Direction::ToClient => self.response(context, &message, input.bytes, output, report),
+        }
+    }
+
+    /// A request that goes on with its client's batch, or begins one when all others are answered.
+    #[inline(always)]
+    fn plain_request(
+        &mut self,
+        context: &Context<'_>,
+        plain: &Plain,
+        [received, _]: [u64; 2],
+        input: &Input<'_>,
+        output: &Output,
+    ) -> bool {
+        if self.barrier || self.pending.len() >= limits::PENDING_REQUESTS {
+            return false;
+        }
+        match self.pending.as_slice().last() {
+            Some(last) if received <= last.received => {}
+            None if self.is_clear() => self.trust = (self.trust + 1).min(TRUST),
+            _ => return false,
+        }
+        self.heard = input.last.time;
+        let (text, kept) = self.keep(context, plain.text(), input.bytes, output);
+        self.pending.push(Pending {
+            first: input.last,
+            last: input.last,
+            size: u64::from(plain.len),
+            received,
+            id: 0,
+            text,
+            text_len: plain.text_len,
+            kept,
+            command: plain.command,
+            replies: 1,
+            flags: 0,
+        });
+        true
+    }
+
+    /// A response to a request that awaits just one, which nobody wants to be told of.
+    #[inline(always)]
+    fn plain_response(
+        &mut self,
+        context: &Context<'_>,
+        plain: &Plain,
+        input: &Input<'_>,
+        report: &mut impl Report,
+    ) -> bool {
+        let Some(front) = self.pending.as_slice().first() else {
+            return false;
+        };
+        let (asked, answered) = (front.last.time, input.last.time);
+        if !self.is_clear()
+            || front.flags != 0
+            || front.replies != 1
+            || answered < asked
+            || report.wants_exchanges()
+        {
+            return false;
+        }
+        let tally = Tally {
+            latency: answered.since(asked),
+            request_bytes: front.size,
+            response_bytes: u64::from(plain.len),
+            hits: u32::from(plain.hits),
+            misses: u32::from(plain.misses),
+            command: front.command,
+            error: false,
+            blocking: false,
+            resynced: self.confidence != Confidence::Exact,
+        };
+        report.answered(context.service, &tally);
+        self.heard = answered;
+        self.last_response = self.last_response.max(answered);
+        let end = input.offset + u64::from(plain.start) + u64::from(plain.len);
+        self.answered = self.answered.max(end);
+        self.remove(0);
+        true
+    }
+}
