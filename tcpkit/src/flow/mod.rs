@@ -130,7 +130,12 @@ impl FlowKey {
     #[inline(always)]
     fn of_four(addresses: [u32; 2], ports: [u16; 2], transport: Transport) -> (Self, Side) {
         let end = |i: usize| u64::from(addresses[i]) << 16 | u64::from(ports[i]);
-        let (from, to) = (end(0), end(1));
+        Self::of_ends([end(0), end(1)], transport)
+    }
+
+    /// As [`FlowKey::of`] of IPv4: the sender's and the receiver's address, then 16 bits of port.
+    #[inline(always)]
+    pub fn of_ends([from, to]: [u64; 2], transport: Transport) -> (Self, Side) {
         let side = if from <= to { Side::A } else { Side::B };
         let ends = [from.min(to), from.max(to)];
         (Self::V4 { ends, transport }, side)

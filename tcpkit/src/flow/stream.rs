@@ -289,6 +289,37 @@ pub struct InOrder {
     pub received: u64,
 }
 
+/// What of a segment decides whether it fits.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// As [`Packet::seq`].
+    pub seq: u32,
+    /// As [`Packet::ack`].
+    pub ack: u32,
+    /// As [`Packet::flags`].
+    pub flags: u8,
+    /// As [`Packet::payload_len`].
+    pub payload_len: u32,
+    /// As [`Packet::time`].
+    pub time: Timestamp,
+    /// As [`Packet::interface`].
+    pub interface: u32,
+}
+
+impl From<&Packet<'_>> for Fields {
+    #[inline(always)]
+    fn from(packet: &Packet<'_>) -> Self {
+        Self {
+            seq: packet.seq,
+            ack: packet.ack,
+            flags: packet.flags,
+            payload_len: packet.payload_len,
+            time: packet.time,
+            interface: packet.interface,
+        }
+    }
+}
+
 impl Conversation {
     /// Whether the segment is a SYN that begins a new conversation on the same addresses: its
     /// initial sequence number is not the one that began this one.
@@ -334,7 +365,8 @@ impl Conversation {
     /// changes nothing else. Its bytes can be used where they are, and no piece waits behind it. `None`
     /// for every other segment, of which nothing is taken.
     #[inline(always)]
-    pub fn pass(&mut self, direction: Direction, packet: &Packet<'_>) -> Option<InOrder> {
+    pub fn pass(&mut self, direction: Direction, packet: impl Into<Fields>) -> Option<InOrder> {
+        let packet = packet.into();
         let [a, b] = &mut self.ways;
         let (there, back) = match direction {
             Direction::ToServer => (a, b),

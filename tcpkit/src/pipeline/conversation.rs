@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::talk::{Lent, Talk};
 use crate::exchange::Silence;
 use crate::flow::connection::Tracker;
-use crate::flow::stream::{self, Chunk, Gap, Piece, Seen};
+use crate::flow::stream::{self, Chunk, Fields, Gap, Piece, Seen};
 use crate::flow::{Direction, Side};
 use crate::limits;
-use crate::source::Timestamp;
-use crate::wire::{Packet, Transport, flag};
+use crate::source::{Frame, Timestamp};
+use crate::wire::{Packet, Segment, Transport, flag};
 
 /// Flags of segments that begin or end a connection.
 const CONTROL: u8 = flag::SYN | flag::FIN | flag::RST;
@@ -122,9 +122,51 @@ impl Conversation {
         }
     }
 
+    /// Follows a segment that simply comes next, and says so; where it does not, or was not captured whole, nothing is
+    /// done.
+    #[inline(always)]
+    pub fn straight(
+        &mut self,
+        from: Side,
+        segment: &Segment<'_>,
+        frame: &Frame<'_>,
+        lent: &mut Lent<'_>,
+    ) -> bool {
+        let Link::Tcp(stream) = &mut self.link else {
+            return false;
+        };
+        if self.connection.is_opening() || !segment.is_whole() {
+            return false;
+        }
+        let direction = self.dialogue.way(from);
+        let fields = Fields {
+            seq: segment.seq(),
+            ack: segment.ack(),
+            flags: segment.flags(),
+            payload_len: segment.payload_len,
+            time: frame.time,
+            interface: frame.interface,
+        };
+        let Some(place) = stream.pass(direction, fields) else {
+            return false;
+        };
+        if !segment.payload.is_empty() {
+            let whole = stream.is_whole();
+            let chunk = Chunk {
+                direction,
+                bytes: segment.payload,
+                offset: place.offset,
+                time: frame.time,
+                frame: frame.number,
+                received: place.received,
+            };
+            self.dialogue.bytes(whole, &chunk, lent);
+        }
+        true
+    }
+
     /// Follows a TCP segment; tells whether it was none that simply comes next, so that segments may now be held
     /// back, or no longer.
-    #[inline(always)]
     #[must_use]
     pub fn segment(
         &mut self,

@@ -158,7 +158,11 @@ impl Run<'_> {
                 None => worker.frames(frames),
             }
             let looks = until_look <= frames.len();
-            until_look = if looks { LOOK_EVERY } else { until_look - frames.len() };
+            until_look = if looks {
+                LOOK_EVERY
+            } else {
+                until_look - frames.len()
+            };
             if looks && self.setup.look(&mut worker, &self.report) {
                 return false;
             }

@@ -87,13 +87,13 @@ impl Selector {
 
     /// Whether a packet can be of interest at all: the cheap test for every frame.
     #[inline]
-    pub fn admits(&self, packet: &Packet<'_>) -> bool {
-        (match packet.transport {
+    pub fn admits(&self, transport: Transport, between: [u16; 2]) -> bool {
+        (match transport {
             Transport::Tcp => self.tcp,
             Transport::Udp => self.udp,
         }) && self.ports.as_ref().is_none_or(|ports| {
-            ports[usize::from(packet.source_port)] != 0
-                || ports[usize::from(packet.destination_port)] != 0
+            let [source, destination] = between.map(|port| ports[usize::from(port)]);
+            source | destination != 0
         })
     }
 

@@ -1,8 +1,9 @@
 //! The way that nearly every frame of a monitored service takes: Ethernet, IPv4 without options
 //! and not in fragments, TCP.
 //!
-//! Decodes it at fixed offsets, and says `None` to everything else, errors too: those are told
-//! by the walk through all layers, which decodes these frames to the same packets.
+//! Checks it at fixed offsets, and says `None` to everything else, errors too: those are told
+//! by the walk through all layers, which decodes these frames to the same packets. What is asked for is read where it
+//! is asked for: a whole [`Packet`] costs as much to fill in and hand over as the frame to follow.
 
 use super::{Addresses, Packet, Transport};
 use crate::source::{Frame, LinkType};
@@ -11,8 +12,18 @@ const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const TCP: usize = 20;
 
+/// A plain TCP segment, its headers checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    head: &'a [u8; ETHERNET + IPV4 + TCP],
+    /// As [`Packet::payload`].
+    pub payload: &'a [u8],
+    /// As [`Packet::payload_len`].
+    pub payload_len: u32,
+}
+
 #[inline(always)]
-pub(super) fn decode<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+pub(super) fn segment<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
     if frame.link != LinkType::ETHERNET {
         return None;
     }
@@ -30,25 +41,78 @@ pub(super) fn decode<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     // A total length below the headers' ends before the payload begins, and yields nothing.
     let end = frame.data.len().min(ETHERNET + total);
     let payload = frame.data.get(ETHERNET + headers..end)?;
-    Some(Packet {
-        time: frame.time,
-        frame: frame.number,
-        interface: frame.interface,
-        addresses: Addresses::V4 {
-            source: u32_at(head, 26),
-            destination: u32_at(head, 30),
-        },
-        source_port: u16_at(head, 34),
-        destination_port: u16_at(head, 36),
-        transport: Transport::Tcp,
-        flags: head[47],
-        ip_id: Some(u16_at(head, 18)),
-        seq: u32_at(head, 38),
-        ack: u32_at(head, 42),
-        window: u16_at(head, 48),
+    Some(Segment {
+        head,
         payload,
         payload_len: payload_len(frame, total, headers),
     })
+}
+
+impl<'a> Segment<'a> {
+    /// All that is known of it; `frame` is the one that it came in.
+    #[inline(never)]
+    pub fn packet(&self, frame: &Frame<'_>) -> Packet<'a> {
+        let [source_port, destination_port] = self.ports();
+        Packet {
+            time: frame.time,
+            frame: frame.number,
+            interface: frame.interface,
+            addresses: Addresses::V4 {
+                source: u32_at(self.head, 26),
+                destination: u32_at(self.head, 30),
+            },
+            source_port,
+            destination_port,
+            transport: Transport::Tcp,
+            flags: self.flags(),
+            ip_id: Some(u16_at(self.head, 18)),
+            seq: self.seq(),
+            ack: self.ack(),
+            window: u16_at(self.head, 48),
+            payload: self.payload,
+            payload_len: self.payload_len,
+        }
+    }
+
+    /// Sender's and receiver's address and port: 32 bits, then 16.
+    #[inline(always)]
+    pub fn ends(&self) -> [u64; 2] {
+        let [source, destination] = self.ports();
+        [
+            u64::from(u32_at(self.head, 26)) << 16 | u64::from(source),
+            u64::from(u32_at(self.head, 30)) << 16 | u64::from(destination),
+        ]
+    }
+
+    /// Sender's and receiver's port.
+    #[inline(always)]
+    pub fn ports(&self) -> [u16; 2] {
+        [u16_at(self.head, 34), u16_at(self.head, 36)]
+    }
+
+    /// As [`Packet::seq`].
+    #[inline(always)]
+    pub fn seq(&self) -> u32 {
+        u32_at(self.head, 38)
+    }
+
+    /// As [`Packet::ack`].
+    #[inline(always)]
+    pub fn ack(&self) -> u32 {
+        u32_at(self.head, 42)
+    }
+
+    /// As [`Packet::flags`].
+    #[inline(always)]
+    pub fn flags(&self) -> u8 {
+        self.head[47]
+    }
+
+    /// Whether all of the payload was captured.
+    #[inline(always)]
+    pub fn is_whole(&self) -> bool {
+        self.payload.len() == self.payload_len as usize
+    }
 }
 
 /// What the IP header says, but no more than the frame held.

@@ -39,6 +39,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 use self::bytes::Bytes;
+pub use self::fast::Segment;
 use self::fragment::{Piece, Table};
 pub use self::kept::Kept;
 use self::walk::{End, Layer, Stop, Walk};
@@ -140,11 +141,11 @@ impl Packet<'_> {
     }
 }
 
-/// Decodes plain TCP over IPv4 over Ethernet, the way of nearly every frame of a monitored service;
+/// Checks plain TCP over IPv4 over Ethernet, the way of nearly every frame of a monitored service;
 /// `None` for all else, errors too.
 #[inline(always)]
-pub fn plain<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
-    fast::decode(frame)
+pub fn plain<'a>(frame: &Frame<'a>) -> Option<Segment<'a>> {
+    fast::segment(frame)
 }
 
 /// What became of a frame.
@@ -194,7 +195,7 @@ impl Decoder {
     /// put together from fragments.
     pub fn decode<'s>(&'s mut self, frame: &Frame<'s>) -> Decoded<'s> {
         match plain(frame) {
-            Some(packet) => Decoded::Packet(packet),
+            Some(segment) => Decoded::Packet(segment.packet(frame)),
             None => self.decode_any(frame),
         }
     }
