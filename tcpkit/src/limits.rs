@@ -232,6 +232,13 @@ pub const LUA_MEMORY_LIVE: usize = 256 << 20;
 /// Memory of one script over a file: enough to keep three million packets.
 pub const LUA_MEMORY_OFFLINE: usize = 2 << 30;
 
+/// Payloads of up to 256 bytes whose strings a script's VM keeps over a live capture, once the script is one that keeps
+/// packets: they may come again. 4 MiB of its memory.
+pub const LUA_STRINGS_LIVE: usize = 1 << 14;
+
+/// The same over a file: 75 MiB of its memory.
+pub const LUA_STRINGS_OFFLINE: usize = 1 << 18;
+
 /// How often a script's progress is looked at. Times of scripts are counted in looks, not by the
 /// clock, so that a process that was stopped meanwhile does no script wrong.
 pub const LUA_LOOK: Duration = Duration::from_millis(50);

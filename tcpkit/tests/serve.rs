@@ -247,6 +247,14 @@ fn clients_that_speak_no_http_get_the_classic_form() {
     ] {
         assert_eq!(run.told_after(bytes), expected, "{bytes:?}");
     }
+    // A client that says nothing is given the time in which one that speaks HTTP would have begun.
+    let begun = Instant::now();
+    assert_eq!(run.told_after(b""), expected);
+    let took = begun.elapsed();
+    assert!(
+        took >= Duration::from_millis(50) && took < Duration::from_secs(1),
+        "{took:?}"
+    );
     let begun = Instant::now();
     let mut stream = run.connect();
     stream.shutdown(Shutdown::Write).unwrap();

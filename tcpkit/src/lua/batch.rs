@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::tz::TimeZone;
 
+use super::payloads::Payloads;
 use super::record::{ConnectionRecord, ExchangeRecord, Kind, PacketRecord, Run, Text, View};
 use crate::event::PacketEvent;
 use crate::exchange::{Exchange, Span, Unanswered};
@@ -88,8 +89,17 @@ impl Batch {
         self.stamps.get(item).copied().unwrap_or(self.reached)
     }
 
-    /// What the driver is shown; good as long as the batch stays as it is.
-    pub fn view(&self) -> View {
+    /// What the driver is shown; good as long as the batch stays as it is. Payloads that are strings already
+    /// are found where there is something to find them by.
+    ///
+    /// # Safety
+    /// As for [`Payloads::find`].
+    pub unsafe fn view(&mut self, payloads: Option<&mut Payloads>) -> View {
+        let (places, count) = payloads.map_or((std::ptr::null_mut(), 0), |payloads| {
+            // SAFETY: as the caller says.
+            unsafe { payloads.find(&mut self.packets, &self.arena) };
+            payloads.places()
+        });
         View {
             runs: self.runs.as_ptr(),
             packets: self.packets.as_ptr(),
@@ -97,6 +107,8 @@ impl Batch {
             connections: self.connections.as_ptr(),
             ticks: self.ticks.as_ptr(),
             arena: self.arena.as_ptr(),
+            places,
+            place_count: count as u32,
             run_count: self.runs.len() as u32,
         }
     }
@@ -128,6 +140,7 @@ impl Batch {
             at,
             captured: packet.payload.len() as u32,
             size: packet.payload_len,
+            place: 0,
             sport: packet.source_port,
             dport: packet.destination_port,
             sip_len: lengths[0],

@@ -4,9 +4,10 @@
 -- Reads the batch that Rust filled (batch.rs says what the fields mean), makes the tables of
 -- docs/lua.md by constructors, which LuaJIT compiles to a copy of a template.
 
-local ffi, bit, cdef, control, env, sink, ordered = ...
+local ffi, bit, new_table, cdef, control, env, sink, ordered = ...
 local cast, text_of = ffi.cast, ffi.string
 local band, rshift, format = bit.band, bit.rshift, string.format
+local is_compiling = jit.status
 local concat, select, tostring, type, rawget = table.concat, select, tostring, type, rawget
 
 ffi.cdef(cdef)
@@ -165,20 +166,75 @@ end
 -- its packets' strings made again: few at a time.
 local ahead, payloads = 32, {}
 
+-- Where a script keeps its packets, the strings of payloads that may come again are kept in places that Rust
+-- chose (payloads.rs). It is told where a string is once that is kept here: it reads nothing that the collector
+-- may have taken.
+local kept
+
+local function payload_of(p, arena, places)
+  local place = p.place
+  if place > 0 then return kept[place] end
+  local payload = text_of(arena + p.at, p.captured)
+  if place < 0 then
+    kept[-place] = payload
+    places[-place - 1].address = payload
+  end
+  return payload
+end
+
+local function make_payloads(batch, first, last)
+  local records, arena = batch.packets + first, batch.arena
+  for number = 0, last - first do
+    local p = records[number]
+    payloads[number + 1] = text_of(arena + p.at, p.captured)
+  end
+end
+
+local function find_payloads(batch, first, last)
+  local records, arena, places = batch.packets + first, batch.arena, batch.places
+  for number = 0, last - first do
+    payloads[number + 1] = payload_of(records[number], arena, places)
+  end
+end
+
+-- Where a packet's table does not outlive its hook, LuaJIT does without the table.
+local function show_packets(hook, batch, base, from, last)
+  local records, arena = batch.packets, batch.arena
+  make_payloads(batch, base + from, base + last)
+  for item = from, last do
+    control.item = item + 1
+    hook(packet(records[base + item], arena, payloads[item - from + 1]))
+  end
+end
+
+-- Where it does, hooks are called in a loop of their own, in which all packets are alike: there the end of a
+-- script's array, say, need not be searched for.
+local tables = {}
+
+local function give_packets(hook, batch, base, from, last)
+  local records, arena = batch.packets, batch.arena
+  find_payloads(batch, base + from, base + last)
+  for item = from, last do
+    tables[item - from + 1] = packet(records[base + item], arena, payloads[item - from + 1])
+  end
+  for item = from, last do
+    control.item = item + 1
+    hook(tables[item - from + 1])
+  end
+end
+
 local function each_packet(hook, batch, run, from)
-  local records, arena, base = batch.packets, batch.arena, run.first - run.item
-  local behind = run.item + run.count
+  local base, behind = run.first - run.item, run.item + run.count
+  local go = show_packets
+  -- Where LuaJIT does not compile, making strings anew is the faster way.
+  if batch.place_count > 0 and is_compiling() then
+    go = give_packets
+    if not kept then kept = new_table(batch.place_count, 0) end
+  end
   while from < behind do
     local last = from + ahead - 1
     if last >= behind then last = behind - 1 end
-    for item = from, last do
-      local p = records[base + item]
-      payloads[item - from + 1] = text_of(arena + p.at, p.captured)
-    end
-    for item = from, last do
-      control.item = item + 1
-      hook(packet(records[base + item], arena, payloads[item - from + 1]))
-    end
+    go(hook, batch, base, from, last)
     from = last + 1
   end
 end

@@ -3,8 +3,8 @@
 //! Serves LuaJIT's requests for memory. Small ones come from one stretch of addresses, reserved as
 //! large as the limit; freed ones are kept by size and used again. Large ones go to the allocator
 //! that the VM began with. A script that keeps every packet spends much of its time here, and in the
-//! kernel, which is therefore asked for many pages at a time. Huge pages were tried: where memory is short
-//! they take longer to get than they save.
+//! kernel, which is therefore asked for many pages at a time. Huge pages were tried, twice: where memory is short,
+//! or a virtual machine's host has not given it yet, they take longer to get than they save.
 
 use std::cell::Cell;
 use std::ffi::c_void;

@@ -20,6 +20,7 @@ pub mod heap;
 pub mod hooks;
 pub mod host;
 pub mod json;
+pub mod payloads;
 pub mod print;
 pub mod record;
 pub mod sink;

@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::payloads::Place;
+
 /// The structures of this file as LuaJIT reads them; a test compares their sizes.
 pub const CDEF: &str = "
 typedef struct { volatile uint32_t item; } tk_control;
@@ -11,6 +13,7 @@ typedef struct { uint32_t at, len; } tk_text;
 typedef struct {
   double tv_sec;
   uint32_t tv_usec, sip, dip, seq, ack, at, captured, size;
+  int32_t place;
   uint16_t sport, dport;
   uint8_t sip_len, dip_len, request, udp, tcp_flags;
 } tk_packet;
@@ -30,10 +33,12 @@ typedef struct {
   uint16_t client_port, server_port;
 } tk_connection;
 typedef struct { uint32_t kind, first, item, count; } tk_run;
+typedef struct { const char *address; uint32_t hash; uint16_t len, batch; } tk_place;
 typedef struct {
   const tk_run *runs; const tk_packet *packets; const tk_exchange *exchanges;
   const tk_connection *connections; const double *ticks; const char *arena;
-  uint32_t run_count;
+  tk_place *places;
+  uint32_t place_count, run_count;
 } tk_batch;";
 
 /// What the driver tells while it runs: how far it has come in its batch.
@@ -66,7 +71,7 @@ pub(super) struct Text {
 
 /// A packet.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PacketRecord {
     pub(super) tv_sec: f64,
     pub(super) tv_usec: u32,
@@ -78,6 +83,9 @@ pub(super) struct PacketRecord {
     pub(super) at: u32,
     pub(super) captured: u32,
     pub(super) size: u32,
+    /// Where the payload's string is among those that the driver keeps; negative: where it is to be kept;
+    /// 0: nowhere.
+    pub(super) place: i32,
     pub(super) sport: u16,
     pub(super) dport: u16,
     /// Length of an IPv6 address's text; 0 says that `sip` and `dip` hold IPv4.
@@ -86,6 +94,14 @@ pub(super) struct PacketRecord {
     pub(super) request: u8,
     pub(super) udp: u8,
     pub(super) tcp_flags: u8,
+}
+
+impl PacketRecord {
+    /// The payload, of what was captured.
+    pub(super) fn payload<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        let rest = arena.get(self.at as usize..).unwrap_or_default();
+        rest.get(..self.captured as usize).unwrap_or_default()
+    }
 }
 
 /// An exchange, or a request without a response. What is absent is NaN.
@@ -177,17 +193,20 @@ pub struct View {
     pub(super) connections: *const ConnectionRecord,
     pub(super) ticks: *const f64,
     pub(super) arena: *const u8,
+    pub(super) places: *mut Place,
+    pub(super) place_count: u32,
     pub(super) run_count: u32,
 }
 
 /// Sizes of what the driver reads, for the test that compares them with [`CDEF`]'s.
 #[cfg(test)]
-pub(super) fn sizes() -> [usize; 5] {
+pub(super) fn sizes() -> [usize; 6] {
     [
         size_of::<PacketRecord>(),
         size_of::<ExchangeRecord>(),
         size_of::<ConnectionRecord>(),
         size_of::<Run>(),
+        size_of::<Place>(),
         size_of::<View>(),
     ]
 }

@@ -197,7 +197,7 @@ fn the_driver_and_rust_mean_the_same_structures() {
     let sizes: Vec<usize> = lua
         .load(
             "local ffi, cdef = require('ffi'), ... ffi.cdef(cdef) local all = {} \
-            for i, name in ipairs { 'packet', 'exchange', 'connection', 'run', 'batch' } do \
+            for i, name in ipairs { 'packet', 'exchange', 'connection', 'run', 'place', 'batch' } do \
             all[i] = tonumber(ffi.sizeof('tk_' .. name)) end return all",
         )
         .call(super::record::CDEF)

@@ -16,11 +16,15 @@ use super::garbage::Garbage;
 use super::heap::Heap;
 use super::hooks::{HOOKS, Hooks};
 use super::host::{Policy, Settings};
+use super::payloads::Payloads;
 use super::print::Printer;
 use super::record::CDEF;
 use super::taught::{Lessons, Plan};
 use super::watch::{self, Pulse, Watch};
-use crate::limits::{LUA_CALL_LOOKS, LUA_LONG_LOOKS, LUA_MEMORY_LIVE, LUA_MEMORY_OFFLINE};
+use crate::limits::{
+    LUA_CALL_LOOKS, LUA_LONG_LOOKS, LUA_MEMORY_LIVE, LUA_MEMORY_OFFLINE, LUA_STRINGS_LIVE,
+    LUA_STRINGS_OFFLINE,
+};
 use crate::source::Timestamp;
 
 /// Why a script is no longer run.
@@ -46,6 +50,7 @@ pub struct Vm {
     lessons: Rc<RefCell<Lessons>>,
     settings: Settings,
     garbage: Garbage,
+    payloads: Payloads,
     hooks: Hooks,
     errors: u64,
 }
@@ -69,28 +74,23 @@ impl Vm {
     ) -> Result<Self, String> {
         let path = settings.path.display().to_string();
         let source = std::fs::read(&settings.path).map_err(|error| format!("{path}: {error}"))?;
-        let memory = match settings.policy {
-            Policy::Wait => LUA_MEMORY_OFFLINE,
-            Policy::Drop => LUA_MEMORY_LIVE,
-        };
-        let mut vm = Self::new(settings, pulse, printer, memory).map_err(|e| told(&path, &e))?;
+        let mut vm = Self::new(settings, pulse, printer).map_err(|e| told(&path, &e))?;
         vm.main(&source, &path)?;
         vm.hooks = vm.find_hooks(&path)?;
         Ok(vm)
     }
 
-    fn new(
-        settings: Settings,
-        pulse: Arc<Pulse>,
-        printer: Arc<Printer>,
-        memory: usize,
-    ) -> mlua::Result<Self> {
+    fn new(settings: Settings, pulse: Arc<Pulse>, printer: Arc<Printer>) -> mlua::Result<Self> {
         // SAFETY: the unsafe libraries are for the driver; the sandbox takes them away from the script
         // unless the user has allowed them. Panics of callbacks are caught by this crate's lints.
         let lua = unsafe {
             Lua::unsafe_new_with(StdLib::ALL, LuaOptions::new().catch_rust_panics(false))
         };
         let state = raw_state(&lua)?;
+        let (memory, strings) = match settings.policy {
+            Policy::Wait => (LUA_MEMORY_OFFLINE, LUA_STRINGS_OFFLINE),
+            Policy::Drop => (LUA_MEMORY_LIVE, LUA_STRINGS_LIVE),
+        };
         // SAFETY: the state is live; a machine's heap is dropped behind its state.
         let heap = unsafe { Heap::install(state, memory) };
         let machine = Machine { lua, heap };
@@ -104,10 +104,11 @@ impl Vm {
         let control = LightUserData((&raw const pulse.control).cast_mut().cast());
         let bit: Table = lua.load("return require 'bit'").eval()?;
         let ffi: Table = lua.load("return require 'ffi'").eval()?;
+        let new_table: Function = lua.load("return require 'table.new'").eval()?;
         let env = lua.globals();
         let driver = lua.load(include_str!("driver.lua")).set_name("=tcpkit");
         let (drive, finish, write): (Function, Function, Function) =
-            driver.call((ffi, &bit, CDEF, control, &env, sink, ordered))?;
+            driver.call((ffi, &bit, new_table, CDEF, control, &env, sink, ordered))?;
         let lessons = Rc::new(RefCell::new(Lessons::default()));
         env.set("tcpkit", api::table(lua, &write, &lessons, &settings)?)?;
         let exit = exit(lua, state, &pulse)?;
@@ -128,6 +129,7 @@ impl Vm {
             lessons,
             settings,
             garbage,
+            payloads: Payloads::new(strings),
             hooks: Hooks::default(),
             errors: 0,
         })
@@ -191,7 +193,10 @@ impl Vm {
     }
 
     fn drive(&mut self) -> Result<(), Over> {
-        let view = self.batch.borrow().view();
+        let is_kept = self.machine.heap.is_kept();
+        let payloads = is_kept.then_some(&mut self.payloads);
+        // SAFETY: where a batch was not gone through to its end, the script is over and gets no other.
+        let view = unsafe { self.batch.borrow_mut().view(payloads) };
         let pointer = LightUserData((&raw const view).cast_mut().cast());
         self.pulse.control.rewind();
         let mut begun = None;

@@ -10,31 +10,61 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Health {
     reader: Reader,
-    seen: Mutex<(u64, Instant)>,
+    seen: Mutex<Turns>,
 }
 
 impl Health {
     pub(super) fn new(reader: Reader) -> Self {
-        let seen = Mutex::new((reader.turns(), Instant::now()));
+        let seen = Mutex::new(Turns {
+            count: reader.turns(),
+            since: Instant::now(),
+        });
         Self { reader, seen }
     }
 
     /// Looks; to be called more often than every [`limits::STALL_TIME`].
     pub(super) fn look(&self) {
-        let turns = self.reader.turns();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.0 != turns {
-            *seen = (turns, Instant::now());
-        }
+        self.is_good();
     }
 
     /// Whether it has turned lately.
     pub(super) fn is_good(&self) -> bool {
-        self.look();
-        if self.reader.has_ended() {
-            return true;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.turns_at(self.reader.turns(), Instant::now()) || self.reader.has_ended()
+    }
+}
+
+/// How often the loop has turned, and since when so often.
+#[derive(Debug)]
+struct Turns {
+    count: u64,
+    since: Instant,
+}
+
+impl Turns {
+    /// Whether it turns, as far as it is known now that the loop has turned so often.
+    fn turns_at(&mut self, count: u64, now: Instant) -> bool {
+        if self.count != count {
+            *self = Self { count, since: now };
         }
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.1.elapsed() < limits::STALL_TIME
+        now.duration_since(self.since) < limits::STALL_TIME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_stands_still_is_told_and_one_that_turns_again_too() {
+        let begun = Instant::now();
+        let mut turns = Turns {
+            count: 1,
+            since: begun,
+        };
+        assert!(turns.turns_at(2, begun + limits::STALL_TIME / 2));
+        assert!(turns.turns_at(2, begun + limits::STALL_TIME));
+        assert!(!turns.turns_at(2, begun + limits::STALL_TIME * 3 / 2));
+        assert!(turns.turns_at(3, begun + limits::STALL_TIME * 2));
     }
 }

@@ -20,11 +20,13 @@ mod kernel;
 mod life;
 mod net;
 mod output;
+mod prometheus;
 mod readers;
 mod run;
 mod scripts;
 mod servers;
 mod times;
+mod top;
 
 /// The engines that every count is checked with, as arguments.
 const ENGINES: &[&[&str]] = &[

@@ -51,6 +51,11 @@ impl Namespace {
         command
     }
 
+    /// What a shell calls before a program that is to run inside.
+    pub fn entered(&self) -> String {
+        format!("ip netns exec {}", self.name)
+    }
+
     /// Runs something in a thread that is inside.
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let path = PathBuf::from("/run/netns").join(&self.name);

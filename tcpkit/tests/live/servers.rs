@@ -15,7 +15,7 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command, folder: PathBuf, ready: impl Fn() -> bool) -> Self {
+    pub fn start(mut command: Command, folder: PathBuf, ready: impl Fn() -> bool) -> Self {
         command.current_dir(&folder).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
@@ -209,6 +209,6 @@ pub fn memcached_stats(namespace: &Namespace) -> BTreeMap<String, u64> {
     stats.collect()
 }
 
-fn accepts(namespace: &Namespace, port: u16) -> bool {
+pub fn accepts(namespace: &Namespace, port: u16) -> bool {
     namespace.within(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
 }

@@ -6,6 +6,7 @@ pub mod cases;
 pub mod pcap;
 pub mod process;
 pub mod served;
+pub mod window;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
