@@ -3,8 +3,10 @@
 
 /// `u32`: most bytes that are kept of a frame.
 pub const SNAPLEN: &str = "SNAPLEN";
-/// `u32`: bytes of a ring; a ring that is fuller than half of it wakes the reader.
+/// `u32`: bytes of a ring; a ring that is found fuller than half of it wakes the reader.
 pub const RING_BYTES: &str = "RING_BYTES";
+/// `u32`: a power of two; the fill of a ring is looked at when the bytes that a CPU wrote pass a multiple of it.
+pub const RING_STEP: &str = "RING_STEP";
 /// `u8`: TCP is wanted.
 pub const TCP: &str = "TCP";
 /// `u8`: UDP is wanted.
@@ -17,9 +19,10 @@ pub const SERVERS: &str = "SERVERS_ONLY";
 pub const HEARTBEAT: &str = "HEARTBEAT";
 
 /// All of them, for a test that looks them up in the built object.
-pub const ALL: [&str; 7] = [
+pub const ALL: [&str; 8] = [
     SNAPLEN,
     RING_BYTES,
+    RING_STEP,
     TCP,
     UDP,
     EMPTY_SEGMENTS,

@@ -32,6 +32,7 @@ const NEXT: i32 = -1;
 
 /// XDP on kernels that know frames of several fragments.
 #[xdp(frags)]
+#[inline(always)]
 pub fn tcpkit_xdp_frag(context: XdpContext) -> u32 {
     capture(&Fragments::new(context.ctx), INGRESS, ETHERNET);
     XDP_PASS
@@ -39,6 +40,7 @@ pub fn tcpkit_xdp_frag(context: XdpContext) -> u32 {
 
 /// XDP on kernels that do not: the frame is one piece of memory.
 #[xdp]
+#[inline(always)]
 pub fn tcpkit_xdp(context: XdpContext) -> u32 {
     capture(&Page::new(context.ctx), INGRESS, ETHERNET);
     XDP_PASS
@@ -46,6 +48,7 @@ pub fn tcpkit_xdp(context: XdpContext) -> u32 {
 
 /// TC, what the host receives.
 #[classifier]
+#[inline(always)]
 pub fn tcpkit_in(context: TcContext) -> i32 {
     let frame = Skb::new(context.skb.skb);
     capture(&frame, INGRESS, frame.link());
@@ -54,6 +57,7 @@ pub fn tcpkit_in(context: TcContext) -> i32 {
 
 /// TC, what the host sends.
 #[classifier]
+#[inline(always)]
 pub fn tcpkit_out(context: TcContext) -> i32 {
     capture(&Skb::new(context.skb.skb), EGRESS, ETHERNET);
     NEXT
@@ -61,6 +65,7 @@ pub fn tcpkit_out(context: TcContext) -> i32 {
 
 /// TC on an interface without a link layer, what the host receives.
 #[classifier]
+#[inline(always)]
 pub fn tcpkit_in_ip(context: TcContext) -> i32 {
     capture(&Skb::new(context.skb.skb), INGRESS, IP);
     NEXT
@@ -68,6 +73,7 @@ pub fn tcpkit_in_ip(context: TcContext) -> i32 {
 
 /// TC on an interface without a link layer, what the host sends.
 #[classifier]
+#[inline(always)]
 pub fn tcpkit_out_ip(context: TcContext) -> i32 {
     capture(&Skb::new(context.skb.skb), EGRESS, IP);
     NEXT

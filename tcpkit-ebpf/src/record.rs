@@ -1,11 +1,11 @@
 //! A record in the ring of this CPU: the smallest class that the frame fits in.
 
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ringbuf_query};
-use tcpkit_common::{CLASSES, Counters, HEAD, Head, RING_HEADER, VLAN_TAG, control, count};
+use tcpkit_common::{CLASSES, Counters, HEAD, Head, VLAN_TAG, control, count};
 
 use crate::frame::{Frame, OuterTag};
 use crate::maps::{CONTROL, RINGS, Ring};
-use crate::settings::{RING_BYTES, SNAPLEN};
+use crate::settings::{RING_BYTES, RING_STEP, SNAPLEN};
 
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP`, `BPF_RB_AVAIL_DATA`.
 const NO_WAKEUP: u64 = 1;
@@ -42,7 +42,7 @@ pub fn emit<F: Frame>(frame: &F, mut head: Head, counters: &mut Counters) {
     if head.captured < asked {
         counters[count::CUT] += 1;
     }
-    let outcome = put_smallest(ring, frame, &head, tag, copied);
+    let outcome = put_smallest(ring, frame, &head, tag, copied, counters[count::BYTES]);
     counters[outcome] += 1;
     if outcome == count::EMITTED {
         counters[count::BYTES] += u64::from(head.captured);
@@ -68,11 +68,17 @@ fn put_smallest<F: Frame>(
     head: &Head,
     tag: OuterTag,
     length: u32,
+    before: u64,
 ) -> usize {
     if F::SCATTERED {
-        put_smallest!((ring, frame, head, tag, length), length, [0 1 2 3 4 5 6 7 8 9 10 11 12 13], 14)
+        put_smallest!(
+            (ring, frame, head, tag, length, before),
+            length,
+            [0 1 2 3 4 5 6 7 8 9 10 11 12 13],
+            14
+        )
     } else {
-        put_smallest!((ring, frame, head, tag, length), length, [0 1 2 3 4 5], 6)
+        put_smallest!((ring, frame, head, tag, length, before), length, [0 1 2 3 4 5], 6)
     }
 }
 
@@ -83,6 +89,7 @@ fn put<F: Frame, const ROOM: usize>(
     head: &Head,
     tag: OuterTag,
     length: u32,
+    before: u64,
 ) -> usize {
     let Some(mut entry) = ring.reserve_untyped::<Record<ROOM>>(0) else {
         return count::RING_FULL;
@@ -101,7 +108,7 @@ fn put<F: Frame, const ROOM: usize>(
         // SAFETY: as above.
         unsafe { put_tag(record.cast(), tag) };
     }
-    entry.submit(wake(ring, size_of::<Record<ROOM>>() + RING_HEADER));
+    entry.submit(wake(ring, before, before + u64::from(head.captured)));
     count::EMITTED
 }
 
@@ -126,12 +133,13 @@ unsafe fn put_tag(record: *mut u8, tag: OuterTag) {
 }
 
 /// How a record is submitted. Waking the reader costs more than all the rest, so it is woken by the first record
-/// after it went to sleep, and when this record makes the ring more than half full.
+/// after it went to sleep, and now and then while the ring is more than half full. Asking for the fill costs something
+/// too: that is done where this CPU's bytes, those `before` this record and `after` it, pass a multiple of [`RING_STEP`].
 ///
 /// Between storing the record's place and reading the flag nothing orders the two for sure; a reader that
 /// misses a record for that reason finds it when its sleep ends by itself.
 #[inline(always)]
-fn wake(ring: &Ring, size: usize) -> u64 {
+fn wake(ring: &Ring, before: u64, after: u64) -> u64 {
     let Some(words) = CONTROL.get_ptr_mut(0) else {
         return NO_WAKEUP;
     };
@@ -143,11 +151,14 @@ fn wake(ring: &Ring, size: usize) -> u64 {
             return FORCE_WAKEUP;
         }
     }
-    let half = u64::from(RING_BYTES.load()) / 2;
+    // A power of two: the two numbers differ in its bit or in one above.
+    if before ^ after < u64::from(RING_STEP.load()) {
+        return NO_WAKEUP;
+    }
     // SAFETY: the ring lives as long as the program.
     let fill =
         unsafe { bpf_ringbuf_query(core::ptr::from_ref(ring).cast_mut().cast(), AVAIL_DATA) };
-    if fill >= half && fill < half + size as u64 {
+    if fill >= u64::from(RING_BYTES.load()) / 2 {
         return FORCE_WAKEUP;
     }
     NO_WAKEUP

@@ -7,6 +7,8 @@ pub static SNAPLEN: Global<u32> = Global::new(tcpkit_common::FRAME);
 #[unsafe(no_mangle)]
 pub static RING_BYTES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+pub static RING_STEP: Global<u32> = Global::new(1);
+#[unsafe(no_mangle)]
 pub static TCP: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 pub static UDP: Global<u8> = Global::new(0);

@@ -210,6 +210,13 @@ pub const RING_HOLD: Duration = Duration::from_micros(200);
 pub const RING_INTERVAL: RangeInclusive<Duration> =
     Duration::from_micros(500)..=Duration::from_millis(5);
 
+/// How often the kernel looks whether a ring is half full while as much as it holds is written: seldom, since asking
+/// costs a part of what a record does; often enough that a reader that sleeps is woken before it is full. A power of two.
+pub const RING_LOOKS: u64 = 32;
+
+/// Most lines a second of diagnostics of the programs in the kernel; what is beyond is counted.
+pub const DIAGNOSTICS: usize = 100;
+
 /// After so long without a record the reader sleeps until the kernel wakes it.
 pub const RING_IDLE: Duration = Duration::from_millis(10);
 

@@ -11,7 +11,7 @@ use crate::shell;
 /// Lists of packages in a folder of their own.
 pub struct Archive {
     folder: PathBuf,
-    options: [String; 4],
+    options: [String; 6],
 }
 
 impl Archive {
@@ -33,6 +33,9 @@ impl Archive {
                 format!("-oDir::State::lists={}", lists.display()),
                 // The folder need not be open to apt's own user.
                 "-oAPT::Sandbox::User=root".to_owned(),
+                // What is said about packages in other languages, and their pictures, is half of what there is.
+                "-oAcquire::Languages=none".to_owned(),
+                "-oAcquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
             ],
         };
         shell::run(archive.command("apt-get").arg("update"))?;

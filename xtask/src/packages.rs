@@ -40,7 +40,14 @@ struct Manager {
 const MANAGERS: [Manager; 6] = [
     Manager {
         name: "apt-get",
-        install: &["install", "--yes", "--no-install-recommends"],
+        // A machine that has just started may be installing updates of its own: that is waited for.
+        install: &[
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+        ],
         refresh: &["update"],
         root: true,
     },

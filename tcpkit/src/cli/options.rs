@@ -196,7 +196,9 @@ pub struct Options {
     #[arg(long, value_name = "TIME", help_heading = RUN, value_parser = values::seconds)]
     pub duration: Option<Duration>,
 
-    /// Worker threads; what is printed does not depend on it
+    /// Worker threads over a file; what is printed does not depend on it
+    ///
+    /// A live run has one worker, whatever is asked for.
     #[arg(short = 'j', long, value_name = "N", help_heading = RUN, value_parser = values::threads)]
     pub threads: Option<usize>,
 

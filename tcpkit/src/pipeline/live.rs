@@ -37,6 +37,10 @@ const LOOK_EVERY: u32 = 16_384;
 /// At the end, frames that were captured before it are waited for so long, in nanoseconds.
 const DRAIN: u64 = 1_000_000_000;
 
+/// The environment variable that switches diagnostics on: `kernel` for those of the programs in the kernel. Not an
+/// option: it is for who looks into tcpkit, not for who looks into a service.
+const DIAGNOSTICS: &str = "TCPKIT_LOG";
+
 const SECOND: u64 = 1_000_000_000;
 
 /// Captures until a signal or an option ends it, and reports.
@@ -120,6 +124,7 @@ fn interest(options: &Options) -> Interest {
         snaplen: options.snaplen,
         buffer: options.buffer_size.map(|kib| u64::from(kib) << 10),
         filter: options.filter.join(" "),
+        diagnostics: std::env::var_os(DIAGNOSTICS).is_some_and(|value| value == "kernel"),
     }
 }
 

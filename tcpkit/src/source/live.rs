@@ -34,6 +34,8 @@ pub struct Interest {
     pub buffer: Option<u64>,
     /// A filter in libpcap's language; empty for none.
     pub filter: String,
+    /// Whether programs in the kernel say what they could not parse.
+    pub diagnostics: bool,
 }
 
 /// What an engine did since its start. Each number only grows.

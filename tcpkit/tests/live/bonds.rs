@@ -9,7 +9,7 @@ use crate::clients;
 use crate::kernel;
 use crate::net::{Namespace, connect, privileged};
 use crate::run::{Run, assert_exact, requests};
-use crate::servers::{REDIS, Redis};
+use crate::servers::{PATIENCE, REDIS, Redis};
 use crate::support::program;
 
 /// How a bond spreads frames, as `ip link add type bond` takes it.
@@ -81,11 +81,7 @@ impl Bonded {
     fn wait(&self) {
         let begun = Instant::now();
         while !(self.is_whole() && self.answers(PLAIN) && self.answers(TAGGED)) {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "{}",
-                self.state()
-            );
+            assert!(begun.elapsed() < PATIENCE, "{}", self.state());
             std::thread::sleep(Duration::from_millis(200));
         }
     }

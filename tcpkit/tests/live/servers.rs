@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::net::Namespace;
 
+/// How long something may take that is only waited for: an emulated processor on a busy machine takes its time.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A server's process and its folder; both go with it.
 pub struct Server {
     child: Child,
@@ -24,10 +27,7 @@ impl Server {
         while !ready() {
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "{command:?} ended: {ended:?}");
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "{command:?} is not ready"
-            );
+            assert!(begun.elapsed() < PATIENCE, "{command:?} is not ready");
             std::thread::sleep(Duration::from_millis(20));
         }
         server

@@ -67,7 +67,8 @@ impl Kernel {
 
 /// The newest package of a kernel line.
 fn download(version: &str, folder: &Path) -> Result<PathBuf> {
-    let archive = Archive::fetch(folder, SOURCES)?;
+    // One for all kernels: fetched once, then only looked at again.
+    let archive = Archive::fetch(&shell::target().join("vm"), SOURCES)?;
     let pattern = format!(
         "^linux-image-{}.*-cloud-amd64-unsigned$",
         version.replace('.', r"\.")
@@ -78,7 +79,8 @@ fn download(version: &str, folder: &Path) -> Result<PathBuf> {
     // The first that can still be fetched: an archive forgets the files of older security updates.
     for name in names {
         let mut fetch = archive.command("apt-get");
-        if shell::run(fetch.args(["download", name])).is_ok() {
+        fetch.args(["download", name]).current_dir(folder);
+        if shell::run(&mut fetch).is_ok() {
             return shell::entry(folder, "linux-image", ".deb");
         }
     }

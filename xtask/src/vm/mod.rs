@@ -24,16 +24,20 @@ pub struct Options {
     /// Kernels to boot
     #[arg(long, value_delimiter = ',', default_value = KERNELS)]
     kernels: Vec<String>,
-    /// Only tests whose names hold this
+    /// All tests on each kernel, those of the library in the kernel too, which takes long
+    #[arg(long)]
+    all: bool,
+    /// Only tests whose names hold this, of all that there are
     #[arg(default_value = "")]
     filter: String,
 }
 
-/// The kernels of `cargo xtask ci`, all tests.
+/// What `cargo xtask ci` passes.
 impl Default for Options {
     fn default() -> Self {
         Self {
             kernels: KERNELS.split(',').map(str::to_owned).collect(),
+            all: false,
             filter: String::new(),
         }
     }
@@ -47,6 +51,12 @@ const PASSED: &str = "tcpkit-vm: passed";
 
 /// Longest run of one kernel, in seconds.
 const SECONDS: &str = "900";
+
+/// What the kernel is told. At boot it looks whether the timer ticks while it counts to some number: on a busy machine an
+/// emulated timer does not, and the kernel gives up. Waiting for readers of its structures is most of what removing
+/// an interface takes; expedited, that is short.
+const BOOT: &str =
+    "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check rcupdate.rcu_expedited=1";
 
 /// Programs of the system that run in the machine: what the tests call.
 const SYSTEM: &[&str] = &["ip", "tc", "redis-server", "redis-cli", "redis-benchmark"];
@@ -65,7 +75,8 @@ pub fn main(options: &Options) -> Result<()> {
     let mut machines = Vec::new();
     for version in &options.kernels {
         let kernel = Kernel::find(version)?;
-        let image = image::pack(&kernel, &tools, &script(&options.filter))?;
+        let is_newest = options.kernels.last() == Some(version);
+        let image = image::pack(&kernel, &tools, &script(options, is_newest))?;
         machines.push((kernel, image));
     }
     // A machine waits as often as it works: together they take little longer than the slowest.
@@ -84,18 +95,32 @@ pub fn main(options: &Options) -> Result<()> {
     })
 }
 
-/// The library's tests in the kernel, then those of the static binary that take such a kernel.
-fn script(filter: &str) -> String {
-    let unit = if filter.is_empty() {
-        "source::ebpf"
+/// What a kernel decides: which programs its verifier takes, which rung the ladder, what a bond does. Who loses frames is
+/// netem, the same everywhere: that is left to the newest kernel. The library's own tests have passed on this machine's
+/// kernel, and an emulated processor takes minutes for them.
+fn script(options: &Options, is_newest: bool) -> String {
+    let filter = &options.filter;
+    let mut steps = vec!["tcpkit doctor -i lo".to_owned()];
+    if options.all || !filter.is_empty() {
+        let unit = if filter.is_empty() {
+            "source::ebpf"
+        } else {
+            filter
+        };
+        steps.push(format!("unit {unit} --test-threads 1"));
+    }
+    let left_out = if options.all || is_newest || !filter.is_empty() {
+        ""
     } else {
-        filter
+        "--skip disturbed"
     };
+    steps.push(format!(
+        "live {filter} {left_out} --ignored --test-threads 1"
+    ));
+    steps.push(format!("echo '{PASSED}'"));
     format!(
-        "export TCPKIT_PROGRAM=/tools/tcpkit\n\
-         tcpkit doctor -i lo &&\n\
-         unit {unit} --test-threads 1 &&\n\
-         live {filter} --ignored --test-threads 1 && echo '{PASSED}'"
+        "export TCPKIT_PROGRAM=/tools/tcpkit\n{}",
+        steps.join(" &&\n")
     )
 }
 
@@ -143,7 +168,7 @@ fn boot(kernel: &Kernel, image: &Path) -> Result<()> {
     command.args(["-display", "none", "-serial", "stdio", "-no-reboot"]);
     command.arg("-kernel").arg(kernel.image()?);
     command.arg("-initrd").arg(image);
-    command.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+    command.args(["-append", BOOT]);
     let mut machine = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -63,7 +63,7 @@ impl Rings {
         let pace = Pace::new(&control, &ladder.kernel.rings);
         let pace =
             pace.map_err(|error| Refusal(format!("the rings cannot be waited for: {error}")))?;
-        let diagnostics = Diagnostics::new(&mut ladder.kernel.ebpf);
+        let diagnostics = diagnostics(interest, &mut ladder)?;
         let mut engine = Self {
             ladder,
             pace,
@@ -107,9 +107,6 @@ impl Rings {
         }
         self.chores_done = Instant::now();
         self.pace.beat();
-        if let Some(diagnostics) = &mut self.diagnostics {
-            diagnostics.flush();
-        }
         match devices() {
             Ok(found) => self.follow(&found),
             // The list may be asked for again; frames come all the same.
@@ -238,6 +235,8 @@ impl Engine for Rings {
     }
 
     fn take_notices(&mut self) -> Vec<String> {
+        let said = self.diagnostics.iter_mut().flat_map(Diagnostics::take);
+        self.notices.extend(said);
         std::mem::take(&mut self.notices)
     }
 }
@@ -298,6 +297,17 @@ impl Seen {
             },
         })
     }
+}
+
+/// What the programs say, where that is asked for.
+fn diagnostics(interest: &Interest, ladder: &mut Ladder) -> Result<Option<Diagnostics>, Refusal> {
+    if !interest.diagnostics {
+        return Ok(None);
+    }
+    let diagnostics = Diagnostics::new(&mut ladder.kernel.ebpf);
+    diagnostics
+        .map(Some)
+        .map_err(|error| Refusal(format!("no diagnostics: {error}")))
 }
 
 /// The interfaces to begin with.

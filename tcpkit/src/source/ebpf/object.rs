@@ -11,7 +11,7 @@ use tcpkit_common::{Address, Counters, FRAME, FULL, OFF, Ports, map, setting};
 
 use super::ring::Ring;
 use super::{Refusal, system};
-use crate::limits::{RING_BYTES, RING_BYTES_A_CPU, RINGS_BYTES};
+use crate::limits::{RING_BYTES, RING_BYTES_A_CPU, RING_LOOKS, RINGS_BYTES};
 use crate::source::live::Interest;
 
 /// The object, built by `cargo xtask ebpf`.
@@ -109,6 +109,12 @@ impl RingSizes {
         let bytes = 1 << bytes.min(1 << 30).ilog2();
         Self { count, bytes }
     }
+
+    /// Bytes after which a CPU looks how full its ring is: all that share a ring write a small part of it in between.
+    fn step(&self) -> u64 {
+        let sharing = cpus().div_ceil(self.count).next_power_of_two();
+        (self.bytes / RING_LOOKS / sharing).max(1)
+    }
 }
 
 /// CPUs that are online; one where the kernel does not say.
@@ -125,13 +131,14 @@ fn load(interest: &Interest, sizes: &RingSizes, heartbeat: bool) -> Result<Ebpf,
     let empty = switch(interest.empty_segments);
     let servers = switch(!interest.servers.is_empty());
     let heartbeat = switch(heartbeat);
-    let level = super::log::level();
-    let ring_bytes = sizes.bytes as u32;
+    let level = super::log::level(interest.diagnostics);
+    let (ring_bytes, ring_step) = (sizes.bytes as u32, sizes.step() as u32);
     EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .map_max_entries(map::RINGS, cpus)
         .override_global(setting::SNAPLEN, &snaplen, true)
         .override_global(setting::RING_BYTES, &ring_bytes, true)
+        .override_global(setting::RING_STEP, &ring_step, true)
         .override_global(setting::TCP, &tcp, true)
         .override_global(setting::UDP, &udp, true)
         .override_global(setting::EMPTY_SEGMENTS, &empty, true)

@@ -9,6 +9,7 @@ use tcpkit_common::program;
 use super::frames::*;
 use super::host::*;
 use super::{PORT, alone, interest, is_privileged};
+use crate::limits::DIAGNOSTICS;
 use crate::source::ebpf::object::Kernel;
 use crate::source::ebpf::{Hooks, XdpMode, open};
 
@@ -327,6 +328,58 @@ fn what_a_tiny_ring_loses_is_counted_to_the_frame() {
         assert_eq!(counters.lost(), sent - taken, "{counters:?}");
         assert_eq!(counters.matched, sent);
     });
+}
+
+#[test]
+fn what_was_not_parsed_is_said_where_that_is_asked_for() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let mut interest = interest();
+        for is_asked in [true, false] {
+            interest.diagnostics = is_asked;
+            let (mut engine, _) = capture(&interest, &["near"], Hooks::Tc);
+            let wire = Wire::new("far");
+            let sent = 2 * DIAGNOSTICS;
+            (0..sent).for_each(|_| wire.send(&join(&[&ethernet(0x0800), &payload(10)])));
+            assert_eq!(engine.counters().unparsed, sent as u64);
+            let said = engine.take_notices();
+            if !is_asked {
+                assert_eq!(said, [""; 0]);
+                continue;
+            }
+            let first = said.first().unwrap();
+            assert!(
+                first.ends_with("headers of a frame of 24 bytes were not parsed"),
+                "{first}"
+            );
+            let last = format!("kernel: {} more such lines", sent - DIAGNOSTICS);
+            assert_eq!((said.len(), said.last()), (DIAGNOSTICS + 1, Some(&last)));
+        }
+    });
+}
+
+/// What the kernel keeps of a program behind its verifier, in bytes.
+fn translated(diagnostics: bool) -> u32 {
+    let mut interest = interest();
+    interest.diagnostics = diagnostics;
+    let mut kernel = Kernel::load(&interest, false).unwrap();
+    kernel.program(program::INGRESS).unwrap();
+    let program = kernel.ebpf.program(program::INGRESS).unwrap();
+    program.info().unwrap().size_translated().unwrap()
+}
+
+#[test]
+fn diagnostics_that_are_off_are_not_in_the_program() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    let (off, on) = (translated(false), translated(true));
+    assert!(off + 500 < on, "{off} and {on} bytes");
 }
 
 #[test]
