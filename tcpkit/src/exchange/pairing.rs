@@ -12,8 +12,14 @@
 //! those that pipeline in batches) sends the first request of a batch when all earlier ones are
 //! answered. So its answer begins at exactly the offset that the request acknowledged. Such a
 //! request is an *anchor*: requests before it that were still open are [`Confidence::Ambiguous`],
-//! pairs from it on are [`Confidence::Resynced`]. A client that was seen asking while answers were
-//! outstanding is not trusted so far; for it only a quiet moment is an anchor.
+//! pairs from it on are [`Confidence::Resynced`]. Such a request is the first thing in its segment:
+//! bytes before it were sent with it, and are of a request that is as open as itself. A client that was
+//! seen asking while answers were outstanding is not trusted so far; for it only a quiet moment is an
+//! anchor. While the order is unknown, a client shows that it waits by batches that get just as many
+//! answers as they hold requests before the next one comes; one that does not is not trusted.
+//!
+//! A response that its protocol cannot give to one request ([`Message::UNSURE`]) is a loss of order like
+//! a gap.
 
 use super::queue::Queue;
 use super::{Confidence, Exchange, OneWay, Report, Service, Silence, Span, Tally, Unanswered};
@@ -36,6 +42,17 @@ pub struct Context<'a> {
     pub transport: Transport,
     /// Whether a sink prints requests.
     pub wants_text: bool,
+}
+
+/// What is known of the segment in which messages ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Segment {
+    /// Offset of the other direction up to which its sender had received.
+    pub received: u64,
+    /// The same, when it sent the segment before.
+    pub before: u64,
+    /// Offset of its first byte.
+    pub start: u64,
 }
 
 /// A request that waits for its response.
@@ -205,6 +222,12 @@ pub struct Pairing {
     barrier: bool,
     /// How far the client is trusted to wait for answers before it asks again.
     trust: i8,
+    /// While the order is unclear: how many responses came since the last batch began, if all did.
+    answers: Option<u16>,
+    /// Where the last request ended, kept after a loss.
+    asked: u64,
+    /// Where a segment last began just after a request.
+    aligned: u64,
 }
 
 impl Default for Pairing {
@@ -222,6 +245,9 @@ impl Default for Pairing {
             confidence: Confidence::Exact,
             barrier: false,
             trust: UNKNOWN,
+            answers: None,
+            asked: 0,
+            aligned: 0,
         }
     }
 }
@@ -245,19 +271,34 @@ impl Pairing {
         self.pending.len()
     }
 
-    /// Takes the messages that a dissector made of `input`. `received` are the offsets of the other
-    /// direction up to which their sender had received: when it sent the last segment, and when it
-    /// sent the one before.
+    /// Whether it takes more memory than when [`Pairing::bytes`] was last asked.
+    #[inline]
+    pub fn grew(&self) -> bool {
+        self.pending.grew()
+    }
+
+    /// The memory that waiting requests take; little where there is only one.
+    pub fn bytes(&mut self) -> usize {
+        match self.pending.bytes() {
+            0 => 0,
+            pending => pending + self.texts.capacity(),
+        }
+    }
+
+    /// Takes the messages that a dissector made of `input`, the last of whose bytes came in `segment`.
     #[inline(always)]
     pub fn messages(
         &mut self,
         context: &Context<'_>,
         direction: Direction,
-        received: [u64; 2],
+        segment: Segment,
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
     ) {
+        if direction == Direction::ToServer && self.confidence != Confidence::Exact {
+            self.note_segment(segment, output);
+        }
         for message in &output.messages {
             match message.role {
                 Role::Request
@@ -267,10 +308,9 @@ impl Pairing {
                         && !self.barrier
                         && self.pending.len() < limits::PENDING_REQUESTS =>
                 {
-                    let [received, _] = received;
-                    self.ordinary_request(context, message, received, input, output, report);
+                    self.ordinary_request(context, message, segment, input, output, report);
                 }
-                Role::Request => self.request(context, message, received, input, output, report),
+                Role::Request => self.request(context, message, segment, input, output, report),
                 Role::Response if message.is_ordinary() && self.is_clear() => {
                     self.ordinary_response(context, message, input, output, report);
                 }
@@ -286,12 +326,23 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         direction: Direction,
-        received: [u64; 2],
+        segment: Segment,
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
     ) {
-        self.messages(context, direction, received, input, output, report);
+        self.messages(context, direction, segment, input, output, report);
+    }
+
+    /// Keeps where requests begin with their segment.
+    #[cold]
+    fn note_segment(&mut self, segment: Segment, output: &Output) {
+        if segment.start == self.asked {
+            self.aligned = segment.start;
+        }
+        if let Some(last) = output.messages.last() {
+            self.asked = last.end;
+        }
     }
 
     fn one_way(
@@ -324,7 +375,7 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         message: &Message,
-        [received, before]: [u64; 2],
+        segment: Segment,
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
@@ -333,12 +384,12 @@ impl Pairing {
             self.request_ends(context, message, report);
             return;
         }
-        if before < received && message.first.frame != message.last.frame {
+        if segment.before < segment.received && message.first.frame != message.last.frame {
             // A request that goes on after an answer has come: its client does not wait.
             self.trust = DISTRUST;
         }
         if message.id.is_none() {
-            self.note_batch(context, message, received, report);
+            self.note_batch(context, message, segment, report);
         }
         if self.pending.len() >= limits::PENDING_REQUESTS {
             self.drop_oldest(context, report);
@@ -359,7 +410,7 @@ impl Pairing {
         }
         self.pending.push(Pending {
             flags,
-            ..Pending::new(message, received, text, kept)
+            ..Pending::new(message, segment.received, text, kept)
         });
     }
 
@@ -369,18 +420,19 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         message: &Message,
-        received: u64,
+        segment: Segment,
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
     ) {
+        let received = segment.received;
         match self.pending.as_slice().last() {
             Some(last) if received <= last.received => self.heard = message.last.time,
             None if self.is_clear() => {
                 self.trust = (self.trust + 1).min(TRUST);
                 self.heard = message.last.time;
             }
-            _ => self.note_batch(context, message, received, report),
+            _ => self.note_batch(context, message, segment, report),
         }
         let (text, kept) = self.keep(context, message, input, output);
         self.pending
@@ -424,9 +476,10 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         message: &Message,
-        received: u64,
+        segment: Segment,
         report: &mut impl Report,
     ) {
+        let received = segment.received;
         let new_batch = self
             .pending
             .as_slice()
@@ -459,9 +512,11 @@ impl Pairing {
             } else if certain {
                 self.trust = DISTRUST;
             }
-        } else if self.trust <= 0 {
-            // Nothing speaks against it either: the client has received more since it last asked.
-            self.trust += 1;
+        }
+        // What stands before it in its segment was sent with it, and is as open as itself.
+        let begins = message.start == segment.start || message.start == self.aligned;
+        if self.unclear.get().is_some() {
+            self.judge_batch(begins);
         }
         if self.barrier && self.unclear.get().is_none() && !overlaps {
             self.barrier = false;
@@ -474,8 +529,31 @@ impl Pairing {
                 .iter()
                 .any(|pending| pending.flags & BARRIER != 0);
         let since = self.unclear.get().unwrap_or(0);
-        if barred && received > since && (self.trust > 0 || quiet) {
+        if barred && begins && received > since && (self.trust > 0 || quiet) {
             self.anchor(context, received, report);
+        }
+    }
+
+    /// While the order is unclear, looks at the batch that is over now that another begins: whether as many
+    /// responses came as it had requests. Nothing is known of one of which a part was lost.
+    fn judge_batch(&mut self, begins: bool) {
+        let answers = std::mem::replace(&mut self.answers, begins.then_some(0));
+        let Some(last) = self.pending.as_slice().last().copied() else {
+            return;
+        };
+        let batch = self.pending.as_slice().iter().rev();
+        let batch = batch.take_while(|pending| pending.received == last.received);
+        let (mut asked, mut plain) = (0_u16, true);
+        for pending in batch {
+            asked = asked.saturating_add(1);
+            plain &= pending.replies == 1 && pending.flags & (Message::QUIET | HAS_ID | OPEN) == 0;
+        }
+        match answers {
+            Some(answers) if plain && answers == asked => {
+                self.trust = (self.trust + 1).min(TRUST);
+            }
+            Some(_) if plain => self.trust = DISTRUST,
+            _ => {}
         }
     }
 
@@ -483,6 +561,7 @@ impl Pairing {
     fn anchor(&mut self, context: &Context<'_>, received: u64, report: &mut impl Report) {
         self.give_up_waiting(context, report);
         self.unclear = Offset::NONE;
+        self.answers = None;
         self.barrier = false;
         self.expected.set(received);
         self.confidence = Confidence::Resynced;
@@ -574,6 +653,10 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         self.heard = message.last.time;
+        if message.has(Message::UNSURE) {
+            self.unsure_response(context, message, report);
+            return;
+        }
         if message.phase == Phase::End {
             self.response_ends(context, message, report);
             return;
@@ -603,6 +686,35 @@ impl Pairing {
         self.pair(
             context, place, more, confidence, message, input, output, report,
         );
+    }
+
+    /// A response of which the protocol cannot tell whose it is, or when it began.
+    #[cold]
+    fn unsure_response(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        report: &mut impl Report,
+    ) {
+        let Some(id) = message.id else {
+            self.gap(context, Direction::ToClient, message.start, report);
+            report.orphan(context.service);
+            return;
+        };
+        let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
+        let Some(place) = self.pending.as_slice().iter().rposition(named) else {
+            report.orphan(context.service);
+            return;
+        };
+        let Some(pending) = self.pending.as_slice().get(place).copied() else {
+            return;
+        };
+        self.ambiguous(context, &pending, report);
+        if !message.has(Message::MORE) {
+            self.remove(place);
+        } else if let Some(pending) = self.pending.as_mut_slice().get_mut(place) {
+            pending.flags |= REPORTED;
+        }
     }
 
     /// Not the first of several responses to a request: its time was taken already.
@@ -735,6 +847,7 @@ impl Pairing {
             }
         }
         if self.unclear.get().is_some() {
+            self.answers = self.answers.map(|answers| answers.saturating_add(1));
             return None;
         }
         if let Some(expected) = self.expected.get() {
@@ -815,6 +928,7 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         self.confidence = Confidence::Resynced;
+        self.answers = None;
         match direction {
             Direction::ToServer => {
                 self.barrier = true;
@@ -916,6 +1030,23 @@ impl Pairing {
                 place += 1;
             }
         }
+    }
+
+    /// The conversation cannot be read from here on: nobody will know who was answered.
+    pub fn abandon(&mut self, context: &Context<'_>, now: Timestamp, report: &mut impl Report) {
+        self.unclear.set(self.answered);
+        self.close(context, now, Silence::Closed, report);
+    }
+
+    /// Forgets the waiting requests: too much memory is taken.
+    pub fn forget(&mut self, context: &Context<'_>, report: &mut impl Report) {
+        self.gap(context, Direction::ToClient, self.answered, report);
+        while self.pending.pop().is_some() {
+            report.overflow(context.service);
+        }
+        self.pending = Queue::default();
+        self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
+        self.texts = Vec::new();
     }
 
     fn unanswered(

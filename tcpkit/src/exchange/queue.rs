@@ -9,6 +9,8 @@ pub(super) struct Queue<T> {
     /// The entries, and in front of them those that were taken.
     entries: Vec<T>,
     taken: usize,
+    /// Room was made since the last look.
+    grew: bool,
 }
 
 impl<T> Default for Queue<T> {
@@ -16,6 +18,7 @@ impl<T> Default for Queue<T> {
         Self {
             entries: Vec::new(),
             taken: 0,
+            grew: false,
         }
     }
 }
@@ -62,7 +65,21 @@ impl<T: Copy> Queue<T> {
         } else if self.entries.capacity() == 0 {
             // Most conversations never have more than one request open.
             self.entries.reserve_exact(1);
+        } else {
+            self.grew = true;
         }
+    }
+
+    /// Whether room was made since [`Queue::bytes`] was last asked.
+    #[inline]
+    pub(super) fn grew(&self) -> bool {
+        self.grew
+    }
+
+    /// The memory that it takes beside its first entry.
+    pub(super) fn bytes(&mut self) -> usize {
+        self.grew = false;
+        self.entries.capacity().saturating_sub(1) * size_of::<T>()
     }
 
     /// Takes the oldest.

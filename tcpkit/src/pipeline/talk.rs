@@ -9,7 +9,7 @@ use super::conversation::Conversation;
 use super::outlet::Outlet;
 use super::select::Kind;
 use crate::event;
-use crate::exchange::pairing::{Context, Pairing};
+use crate::exchange::pairing::{Context, Pairing, Segment};
 use crate::exchange::{Service, Silence};
 use crate::flow::stream::{Chunk, Gap};
 use crate::flow::{Direction, Endpoints, FlowKey, Parties};
@@ -157,6 +157,8 @@ pub struct Talk {
     state: State,
     parse: [Parse; 2],
     pairing: Pairing,
+    /// A tail became longer than most are.
+    grew: bool,
 }
 
 /// What the first bytes decided.
@@ -175,8 +177,8 @@ struct Run<'a> {
     offset: u64,
     first: Mark,
     last: Mark,
-    /// What the sender had received when it sent the last of the bytes, and the segment before.
-    received: [u64; 2],
+    /// The segment that the last of the bytes came in.
+    segment: Segment,
     datagram: bool,
     /// The dissector is called even if there are no bytes: what it asked to skip has ended.
     resumed: bool,
@@ -185,14 +187,14 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// The bytes of a segment, seen at `mark`.
     #[inline]
-    fn of(chunk: &Chunk<'a>, mark: Mark, received: [u64; 2]) -> Self {
+    fn of(chunk: &Chunk<'a>, mark: Mark, segment: Segment) -> Self {
         Self {
             bytes: chunk.bytes,
             old: 0,
             offset: chunk.offset,
             first: mark,
             last: mark,
-            received,
+            segment,
             datagram: false,
             resumed: false,
         }
@@ -211,6 +213,7 @@ impl Talk {
             state,
             parse: Default::default(),
             pairing: Pairing::default(),
+            grew: false,
         }
     }
 
@@ -232,6 +235,54 @@ impl Talk {
         self.pairing.waiting()
     }
 
+    /// Whether more memory is taken than when [`Talk::bytes_kept`] was last asked.
+    #[inline]
+    pub fn grew(&self) -> bool {
+        self.grew | self.pairing.grew()
+    }
+
+    /// The memory that waiting requests and messages in part take.
+    pub fn bytes_kept(&mut self) -> usize {
+        self.grew = false;
+        let tails = self.parse.iter().flat_map(|parse| &parse.tail);
+        let tails: usize = tails.map(|tail| tail.bytes.capacity()).sum();
+        let dissector = match &self.state {
+            State::Speaking { dissector, .. } => dissector.bytes(),
+            _ => 0,
+        };
+        tails + dissector + self.pairing.bytes()
+    }
+
+    /// Forgets what waits, since too much memory is taken: as if it were lost.
+    #[cold]
+    pub fn forget(&mut self, lent: &mut Lent<'_>) {
+        for parse in &mut self.parse {
+            (parse.skip, parse.tail, parse.blocked) = (0, None, false);
+            parse.lost = true;
+        }
+        let State::Speaking {
+            spoken, dissector, ..
+        } = &mut self.state
+        else {
+            self.pairing.joined();
+            return;
+        };
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            dissector.gap(direction, lent.clean_output());
+            let (context, output, outlet) = lent.split(*spoken);
+            self.pairing.messages_apart(
+                &context,
+                direction,
+                Segment::default(),
+                &[],
+                output,
+                outlet,
+            );
+        }
+        let (context, _, outlet) = lent.split(*spoken);
+        self.pairing.forget(&context, outlet);
+    }
+
     /// The next bytes of a direction. True if the sides were taken the wrong way round: then
     /// nothing was done, and the caller turns them and comes again.
     #[inline(always)]
@@ -243,7 +294,11 @@ impl Talk {
         let parse = &mut self.parse[direction.index()];
         parse.latest = mark;
         let before = std::mem::replace(&mut parse.received, chunk.received);
-        let received = [chunk.received, before];
+        let segment = Segment {
+            received: chunk.received,
+            before,
+            start: chunk.offset,
+        };
         if parse.is_straight()
             && let State::Speaking {
                 spoken,
@@ -263,14 +318,14 @@ impl Talk {
             sense.made |= !lent.output.messages.is_empty();
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages(&context, direction, received, chunk.bytes, output, outlet);
+                .messages(&context, direction, segment, chunk.bytes, output, outlet);
             if parsed.is_all_of(&input) && !self.parse[1 - direction.index()].blocked {
                 return false;
             }
-            self.speak_after(direction, &Run::of(chunk, mark, received), parsed, lent);
+            self.speak_after(direction, &Run::of(chunk, mark, segment), parsed, lent);
             return false;
         }
-        self.odd_bytes(direction, Run::of(chunk, mark, received), lent)
+        self.odd_bytes(direction, Run::of(chunk, mark, segment), lent)
     }
 
     /// Bytes of which some are to be skipped, or to be put behind others, or of nobody knows what.
@@ -310,7 +365,7 @@ impl Talk {
         };
         let run = Run {
             datagram: true,
-            ..Run::of(chunk, mark, [0; 2])
+            ..Run::of(chunk, mark, Segment::default())
         };
         match self.state {
             State::Speaking { .. } => {
@@ -397,10 +452,17 @@ impl Talk {
         let run = Run {
             bytes: &tail.bytes,
             old: tail.bytes.len(),
-            offset: cause.received[0].saturating_sub(tail.bytes.len() as u64),
+            offset: cause
+                .segment
+                .received
+                .saturating_sub(tail.bytes.len() as u64),
             first: tail.first,
             last: tail.first,
-            received: [cause.offset; 2],
+            segment: Segment {
+                received: cause.offset,
+                before: cause.offset,
+                start: 0,
+            },
             datagram: false,
             resumed: false,
         };
@@ -433,6 +495,7 @@ impl Talk {
             return;
         };
         let first = tail.first;
+        self.grew |= tail.bytes.len() > KEPT_CAPACITY;
         if tail.bytes.len() > limits::TAIL_BYTES {
             parse.tail = None;
             parse.blocked = dissector.blocked(direction);
@@ -494,7 +557,7 @@ impl Talk {
             self.pairing.messages_apart(
                 &context,
                 direction,
-                run.received,
+                run.segment,
                 input.bytes,
                 output,
                 outlet,
@@ -575,7 +638,10 @@ impl Talk {
     /// The conversation cannot be read from here on.
     #[cold]
     fn silence(&mut self, what: &'static str, now: Timestamp, lent: &mut Lent<'_>) {
-        self.close_pairing(now, Silence::Closed, lent);
+        if let State::Speaking { spoken, .. } = &self.state {
+            let (context, _, outlet) = lent.split(*spoken);
+            self.pairing.abandon(&context, now, outlet);
+        }
         self.state = State::Silent;
         self.parse = Default::default();
         lent.outlet.opaque(lent.server_port(), what);
@@ -608,7 +674,7 @@ impl Talk {
                     offset: gap.offset + skipped,
                     first: mark,
                     last: mark,
-                    received: [0; 2],
+                    segment: Segment::default(),
                     datagram: false,
                     resumed: true,
                 };
@@ -629,8 +695,14 @@ impl Talk {
         {
             dissector.gap(direction, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
-            self.pairing
-                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
+            self.pairing.messages_apart(
+                &context,
+                direction,
+                Segment::default(),
+                &[],
+                output,
+                outlet,
+            );
             self.pairing.gap(&context, direction, gap.offset, outlet);
         } else {
             self.pairing.joined();
@@ -646,8 +718,14 @@ impl Talk {
         {
             dissector.close(direction, offset, mark, lent.clean_output());
             let (context, output, outlet) = lent.split(*spoken);
-            self.pairing
-                .messages_apart(&context, direction, [0; 2], &[], output, outlet);
+            self.pairing.messages_apart(
+                &context,
+                direction,
+                Segment::default(),
+                &[],
+                output,
+                outlet,
+            );
         }
         if direction == Direction::ToClient {
             self.close_pairing(now, Silence::Closed, lent);
@@ -761,6 +839,7 @@ impl Talk {
             }
             Decision::Opaque(what) => self.silence(what, run.last.time, lent),
             Decision::Wait if bytes.len() <= UNDECIDED_BYTES && !run.datagram => {
+                self.grew = true;
                 self.parse[d].tail = Some(Box::new(Tail {
                     bytes: bytes.to_vec(),
                     first,
@@ -790,10 +869,14 @@ impl Talk {
         let kept = Run {
             bytes: &tail.bytes,
             old: 0,
-            offset: run.received[0].saturating_sub(tail.bytes.len() as u64),
+            offset: run.segment.received.saturating_sub(tail.bytes.len() as u64),
             first: tail.first,
             last: tail.first,
-            received: [run.offset; 2],
+            segment: Segment {
+                received: run.offset,
+                before: run.offset,
+                start: 0,
+            },
             datagram: false,
             resumed: false,
         };

@@ -285,7 +285,12 @@ impl Core {
                     self.held_back(shard, place);
                 }
             }
-            Transport::Udp => conversation.datagram(from, packet, self.many_interfaces, lent),
+            Transport::Udp => {
+                conversation.datagram(from, packet, self.many_interfaces, lent);
+                if conversation.grew() {
+                    self.held_back(shard, place);
+                }
+            }
         }
     }
 
@@ -346,6 +351,10 @@ impl Core {
             let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
             conversation.flush(self.now, lent);
             count_held(held, conversation);
+            if *held > limits::HELD_BYTES_PER_SHARD {
+                conversation.forget(lent);
+                count_held(held, conversation);
+            }
         }
         if conversation.is_waiting() && !conversation.listed {
             conversation.listed = true;
