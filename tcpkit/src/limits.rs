@@ -13,8 +13,8 @@ use std::time::Duration;
 pub const SHARDS: usize = 16;
 
 /// Conversations that a shard remembers; the one that was silent longest makes room.
-/// 16 shards of 16,384 are some 260,000 conversations: more than a busy host's ephemeral ports.
-pub const FLOWS_PER_SHARD: usize = 16_384;
+/// 16 shards of 8,192 are some 130,000 conversations: twice as many as an address has ports. Each takes about 1 KiB.
+pub const FLOWS_PER_SHARD: usize = 8_192;
 
 /// A UDP conversation with no packet for so long is forgotten (RFC 4787 asks NATs for 2 minutes).
 pub const UDP_IDLE: Duration = Duration::from_secs(120);
@@ -27,9 +27,10 @@ pub const CLOSED_LINGER: Duration = Duration::from_secs(5);
 /// (`tcp_rmem`), unless told otherwise. A hole that costs more is declared lost.
 pub const HELD_BYTES_PER_STREAM: usize = 8 << 20;
 
-/// Bytes that all conversations of one shard may hold back together: two streams' worth, 256 MiB in all shards.
-/// A conversation that would exceed it waits no longer.
-pub const HELD_BYTES_PER_SHARD: usize = 16 << 20;
+/// Bytes that all conversations of one shard may hold back, and keep for requests that wait and messages that came
+/// in part: a stream's worth or [`PENDING_REQUESTS`] of one conversation, 128 MiB in all shards. A conversation that would
+/// exceed it waits no longer, and then forgets its requests.
+pub const HELD_BYTES_PER_SHARD: usize = 8 << 20;
 
 /// What holding a segment back costs besides its bytes: its place in the queue and its allocation.
 pub const HELD_OVERHEAD: usize = 96;

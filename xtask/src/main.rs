@@ -6,6 +6,7 @@ mod bless;
 mod ci;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod packages;
 mod portable;
 mod record;
@@ -36,6 +37,8 @@ enum Command {
     Ci,
     /// Build the programs for the kernel, and keep the object that tcpkit embeds
     Ebpf(ebpf::Options),
+    /// Build the fuzz targets with coverage, and run them
+    Fuzz(fuzz::Options),
     /// Make the static binary and the Debian package, and check them
     Dist,
     /// Check that a room of the library names only the rooms before it
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Command::Test(options) => test::main(&options),
         Command::Ci => ci::main(),
         Command::Ebpf(options) => ebpf::main(&options),
+        Command::Fuzz(options) => fuzz::main(&options),
         Command::Dist => dist::main(),
         Command::Rooms => rooms::main(),
         Command::Portable => portable::main(),

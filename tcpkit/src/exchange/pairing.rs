@@ -12,8 +12,14 @@
 //! those that pipeline in batches) sends the first request of a batch when all earlier ones are
 //! answered. So its answer begins at exactly the offset that the request acknowledged. Such a
 //! request is an *anchor*: requests before it that were still open are [`Confidence::Ambiguous`],
-//! pairs from it on are [`Confidence::Resynced`]. A client that was seen asking while answers were
-//! outstanding is not trusted so far; for it only a quiet moment is an anchor.
+//! pairs from it on are [`Confidence::Resynced`]. Such a request is the first thing in its segment:
+//! bytes before it were sent with it, and are of a request that is as open as itself. A client that was
+//! seen asking while answers were outstanding is not trusted so far; for it only a quiet moment is an
+//! anchor. While the order is unknown, a client shows that it waits by batches that get just as many
+//! answers as they hold requests before the next one comes; one that does not is not trusted.
+//!
+//! A response that its protocol cannot give to one request ([`Message::UNSURE`]) is a loss of order like
+//! a gap.
 
 mod plain;
 
@@ -38,6 +44,17 @@ pub struct Context<'a> {
     pub transport: Transport,
     /// Whether a sink prints requests.
     pub wants_text: bool,
+}
+
+/// What is known of the segment in which messages ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Segment {
+    /// Offset of the other direction up to which its sender had received.
+    pub received: u64,
+    /// The same, when it sent the segment before.
+    pub before: u64,
+    /// Offset of its first byte.
+    pub start: u64,
 }
 
 /// A request that waits for its response.
@@ -194,8 +211,6 @@ pub struct Pairing {
     open: Option<Box<OpenResponse>>,
     /// Where the response stream became unclear, if it is.
     unclear: Offset,
-    /// The offset at which the next response has to begin, after an anchor.
-    expected: Offset,
     /// Offset after the last response that was attributed.
     answered: u64,
     /// When the last response ended.
@@ -207,6 +222,21 @@ pub struct Pairing {
     barrier: bool,
     /// How far the client is trusted to wait for answers before it asks again.
     trust: i8,
+    /// What is only looked at after a loss.
+    doubt: Option<Box<Doubt>>,
+}
+
+/// What tells how a client asks, and what is answered first, after a loss.
+#[derive(Debug, Default)]
+struct Doubt {
+    /// The offset at which the next response has to begin, after an anchor.
+    expected: Option<u64>,
+    /// While the order is unclear: how many responses came since the last batch began, if all did.
+    answers: Option<u16>,
+    /// Where the last request ended.
+    asked: u64,
+    /// Where a segment last began just after a request.
+    aligned: u64,
 }
 
 impl Default for Pairing {
@@ -217,13 +247,13 @@ impl Default for Pairing {
             texts_base: 0,
             open: None,
             unclear: Offset::NONE,
-            expected: Offset::NONE,
             answered: crate::flow::stream::ORIGIN,
             last_response: Timestamp::default(),
             heard: Timestamp::default(),
             confidence: Confidence::Exact,
             barrier: false,
             trust: UNKNOWN,
+            doubt: None,
         }
     }
 }
@@ -247,21 +277,37 @@ impl Pairing {
         self.pending.len()
     }
 
-    /// Takes the messages that a dissector made of `input`, the plain ones first. `received` are the offsets of the other
-    /// direction up to which their sender had received: when it sent the last segment, and when it
-    /// sent the one before.
+    /// Whether it takes more memory than when [`Pairing::bytes`] was last asked.
+    #[inline]
+    pub fn grew(&self) -> bool {
+        self.pending.grew()
+    }
+
+    /// The memory that waiting requests take; little where there is only one.
+    pub fn bytes(&mut self) -> usize {
+        match self.pending.bytes() {
+            0 => 0,
+            pending => pending + self.texts.capacity(),
+        }
+    }
+
+    /// Takes the messages that a dissector made of `input`, the plain ones first; the last of its bytes came in
+    /// `segment`.
     #[inline(always)]
     pub fn messages(
         &mut self,
         context: &Context<'_>,
         direction: Direction,
-        received: [u64; 2],
+        segment: Segment,
         input: &Input<'_>,
         output: &Output,
         report: &mut impl Report,
     ) {
+        if direction == Direction::ToServer && self.confidence != Confidence::Exact {
+            self.note_segment(segment, input, output);
+        }
         for plain in &output.plain {
-            self.plain(context, direction, plain, received, input, output, report);
+            self.plain(context, direction, plain, segment, input, output, report);
         }
         let input = input.bytes;
         for message in &output.messages {
@@ -273,10 +319,9 @@ impl Pairing {
                         && !self.barrier
                         && self.pending.len() < limits::PENDING_REQUESTS =>
                 {
-                    let [received, _] = received;
-                    self.ordinary_request(context, message, received, input, output, report);
+                    self.ordinary_request(context, message, segment, input, output, report);
                 }
-                Role::Request => self.request(context, message, received, input, output, report),
+                Role::Request => self.request(context, message, segment, input, output, report),
                 Role::Response if message.is_ordinary() && self.is_clear() => {
                     self.ordinary_response(context, message, input, output, report);
                 }
@@ -292,12 +337,26 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         direction: Direction,
-        received: [u64; 2],
+        segment: Segment,
         input: &Input<'_>,
         output: &Output,
         report: &mut impl Report,
     ) {
-        self.messages(context, direction, received, input, output, report);
+        self.messages(context, direction, segment, input, output, report);
+    }
+
+    /// Keeps where requests begin with their segment.
+    #[cold]
+    fn note_segment(&mut self, segment: Segment, input: &Input<'_>, output: &Output) {
+        let doubt = self.doubt.get_or_insert_default();
+        if segment.start == doubt.asked {
+            doubt.aligned = segment.start;
+        }
+        if let Some(last) = output.messages.last() {
+            doubt.asked = last.end;
+        } else if let Some(last) = output.plain.last() {
+            doubt.asked = last.end(input);
+        }
     }
 
     fn one_way(
@@ -309,8 +368,8 @@ impl Pairing {
     ) {
         if direction == Direction::ToClient && self.answered <= message.start {
             self.answered = message.end;
-            if self.expected.get() == Some(message.start) {
-                self.expected.set(message.end);
+            if self.expected() == Some(message.start) {
+                self.expect(message.end);
             }
         }
         if message.phase != Phase::End {
@@ -330,7 +389,7 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         message: &Message,
-        [received, before]: [u64; 2],
+        segment: Segment,
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
@@ -339,12 +398,12 @@ impl Pairing {
             self.request_ends(context, message, report);
             return;
         }
-        if before < received && message.first.frame != message.last.frame {
+        if segment.before < segment.received && message.first.frame != message.last.frame {
             // A request that goes on after an answer has come: its client does not wait.
             self.trust = DISTRUST;
         }
         if message.id.is_none() {
-            self.note_batch(context, message, received, report);
+            self.note_batch(context, message, segment, report);
         }
         if self.pending.len() >= limits::PENDING_REQUESTS {
             self.drop_oldest(context, report);
@@ -365,7 +424,7 @@ impl Pairing {
         }
         self.pending.push(Pending {
             flags,
-            ..Pending::new(message, received, text, kept)
+            ..Pending::new(message, segment.received, text, kept)
         });
     }
 
@@ -375,18 +434,19 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         message: &Message,
-        received: u64,
+        segment: Segment,
         input: &[u8],
         output: &Output,
         report: &mut impl Report,
     ) {
+        let received = segment.received;
         match self.pending.as_slice().last() {
             Some(last) if received <= last.received => self.heard = message.last.time,
             None if self.is_clear() => {
                 self.trust = (self.trust + 1).min(TRUST);
                 self.heard = message.last.time;
             }
-            _ => self.note_batch(context, message, received, report),
+            _ => self.note_batch(context, message, segment, report),
         }
         let (text, kept) = self.keep(context, message.text, input, output);
         self.pending
@@ -396,7 +456,7 @@ impl Pairing {
     /// Whether a response of which nothing special is known belongs to the oldest request.
     #[inline]
     fn is_clear(&self) -> bool {
-        self.unclear == Offset::NONE && self.expected == Offset::NONE && !self.barrier
+        self.unclear == Offset::NONE && self.expected().is_none() && !self.barrier
     }
 
     /// The body of the last request has ended.
@@ -430,9 +490,10 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         message: &Message,
-        received: u64,
+        segment: Segment,
         report: &mut impl Report,
     ) {
+        let received = segment.received;
         let new_batch = self
             .pending
             .as_slice()
@@ -448,7 +509,7 @@ impl Pairing {
             .as_slice()
             .iter()
             .any(|pending| pending.flags & Message::QUIET == 0);
-        if self.unclear.get().is_none() && !self.barrier && self.expected.get().is_none() {
+        if self.unclear.get().is_none() && !self.barrier && self.expected().is_none() {
             let certain = !self
                 .pending
                 .as_slice()
@@ -465,9 +526,12 @@ impl Pairing {
             } else if certain {
                 self.trust = DISTRUST;
             }
-        } else if self.trust <= 0 {
-            // Nothing speaks against it either: the client has received more since it last asked.
-            self.trust += 1;
+        }
+        // What stands before it in its segment was sent with it, and is as open as itself.
+        let aligned = self.doubt.as_ref().map(|doubt| doubt.aligned);
+        let begins = message.start == segment.start || Some(message.start) == aligned;
+        if self.unclear.get().is_some() {
+            self.judge_batch(begins);
         }
         if self.barrier && self.unclear.get().is_none() && !overlaps {
             self.barrier = false;
@@ -480,8 +544,55 @@ impl Pairing {
                 .iter()
                 .any(|pending| pending.flags & BARRIER != 0);
         let since = self.unclear.get().unwrap_or(0);
-        if barred && received > since && (self.trust > 0 || quiet) {
+        if barred && begins && received > since && (self.trust > 0 || quiet) {
             self.anchor(context, received, report);
+        }
+    }
+
+    /// While the order is unclear, looks at the batch that is over now that another begins: whether as many
+    /// responses came as it had requests. Nothing is known of one of which a part was lost.
+    fn judge_batch(&mut self, begins: bool) {
+        let doubt = self.doubt.get_or_insert_default();
+        let answers = std::mem::replace(&mut doubt.answers, begins.then_some(0));
+        let Some(last) = self.pending.as_slice().last().copied() else {
+            return;
+        };
+        let batch = self.pending.as_slice().iter().rev();
+        let batch = batch.take_while(|pending| pending.received == last.received);
+        let (mut asked, mut plain) = (0_u16, true);
+        for pending in batch {
+            asked = asked.saturating_add(1);
+            plain &= pending.replies == 1 && pending.flags & (Message::QUIET | HAS_ID | OPEN) == 0;
+        }
+        match answers {
+            Some(answers) if plain && answers == asked => {
+                self.trust = (self.trust + 1).min(TRUST);
+            }
+            Some(_) if plain => self.trust = DISTRUST,
+            _ => {}
+        }
+    }
+
+    /// The offset at which the next response has to begin, after an anchor.
+    #[inline]
+    fn expected(&self) -> Option<u64> {
+        self.doubt.as_ref()?.expected
+    }
+
+    fn expect(&mut self, offset: u64) {
+        self.doubt.get_or_insert_default().expected = Some(offset);
+    }
+
+    fn expect_any(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.expected = None;
+        }
+    }
+
+    /// Nobody knows any longer how many responses came since the last batch began.
+    fn lose_count(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.answers = None;
         }
     }
 
@@ -489,8 +600,9 @@ impl Pairing {
     fn anchor(&mut self, context: &Context<'_>, received: u64, report: &mut impl Report) {
         self.give_up_waiting(context, report);
         self.unclear = Offset::NONE;
+        self.lose_count();
         self.barrier = false;
-        self.expected.set(received);
+        self.expect(received);
         self.confidence = Confidence::Resynced;
     }
 
@@ -580,6 +692,10 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         self.heard = message.last.time;
+        if message.has(Message::UNSURE) {
+            self.unsure_response(context, message, report);
+            return;
+        }
         if message.phase == Phase::End {
             self.response_ends(context, message, report);
             return;
@@ -609,6 +725,35 @@ impl Pairing {
         self.pair(
             context, place, more, confidence, message, input, output, report,
         );
+    }
+
+    /// A response of which the protocol cannot tell whose it is, or when it began.
+    #[cold]
+    fn unsure_response(
+        &mut self,
+        context: &Context<'_>,
+        message: &Message,
+        report: &mut impl Report,
+    ) {
+        let Some(id) = message.id else {
+            self.gap(context, Direction::ToClient, message.start, report);
+            report.orphan(context.service);
+            return;
+        };
+        let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
+        let Some(place) = self.pending.as_slice().iter().rposition(named) else {
+            report.orphan(context.service);
+            return;
+        };
+        let Some(pending) = self.pending.as_slice().get(place).copied() else {
+            return;
+        };
+        self.ambiguous(context, &pending, report);
+        if !message.has(Message::MORE) {
+            self.remove(place);
+        } else if let Some(pending) = self.pending.as_mut_slice().get_mut(place) {
+            pending.flags |= REPORTED;
+        }
     }
 
     /// Not the first of several responses to a request: its time was taken already.
@@ -741,13 +886,16 @@ impl Pairing {
             }
         }
         if self.unclear.get().is_some() {
+            if let Some(answers) = self.doubt.as_mut().and_then(|doubt| doubt.answers.as_mut()) {
+                *answers = answers.saturating_add(1);
+            }
             return None;
         }
-        if let Some(expected) = self.expected.get() {
+        if let Some(expected) = self.expected() {
             if message.start < expected {
                 return None;
             }
-            self.expected = Offset::NONE;
+            self.expect_any();
             if message.start > expected {
                 self.unclear.set(expected);
                 return None;
@@ -821,6 +969,7 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         self.confidence = Confidence::Resynced;
+        self.lose_count();
         match direction {
             Direction::ToServer => {
                 self.barrier = true;
@@ -835,7 +984,7 @@ impl Pairing {
             }
             Direction::ToClient => {
                 self.cut_open_response(context, report);
-                self.expected = Offset::NONE;
+                self.expect_any();
                 self.unclear
                     .set(self.unclear.get().map_or(offset, |since| since.max(offset)));
             }
@@ -922,6 +1071,23 @@ impl Pairing {
                 place += 1;
             }
         }
+    }
+
+    /// The conversation cannot be read from here on: nobody will know who was answered.
+    pub fn abandon(&mut self, context: &Context<'_>, now: Timestamp, report: &mut impl Report) {
+        self.unclear.set(self.answered);
+        self.close(context, now, Silence::Closed, report);
+    }
+
+    /// Forgets the waiting requests: too much memory is taken.
+    pub fn forget(&mut self, context: &Context<'_>, report: &mut impl Report) {
+        self.gap(context, Direction::ToClient, self.answered, report);
+        while self.pending.pop().is_some() {
+            report.overflow(context.service);
+        }
+        self.pending = Queue::default();
+        self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
+        self.texts = Vec::new();
     }
 
     fn unanswered(

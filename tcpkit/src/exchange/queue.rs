@@ -8,7 +8,9 @@
 pub(super) struct Queue<T> {
     /// The entries, and in front of them those that were taken.
     entries: Vec<T>,
-    taken: usize,
+    taken: u32,
+    /// Room was made since the last look.
+    grew: bool,
 }
 
 impl<T> Default for Queue<T> {
@@ -16,6 +18,7 @@ impl<T> Default for Queue<T> {
         Self {
             entries: Vec::new(),
             taken: 0,
+            grew: false,
         }
     }
 }
@@ -24,19 +27,21 @@ impl<T: Copy> Queue<T> {
     /// The entries.
     #[inline]
     pub(super) fn as_slice(&self) -> &[T] {
-        self.entries.get(self.taken..).unwrap_or_default()
+        self.entries.get(self.taken as usize..).unwrap_or_default()
     }
 
     /// The entries, to be changed.
     #[inline]
     pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
-        self.entries.get_mut(self.taken..).unwrap_or_default()
+        self.entries
+            .get_mut(self.taken as usize..)
+            .unwrap_or_default()
     }
 
     /// How many there are.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.taken
+        self.entries.len() - self.taken as usize
     }
 
     /// Whether there is none.
@@ -56,21 +61,35 @@ impl<T: Copy> Queue<T> {
 
     #[cold]
     fn make_room(&mut self) {
-        if self.taken > self.entries.len() / 2 {
-            self.entries.drain(..self.taken);
+        if self.taken as usize > self.entries.len() / 2 {
+            self.entries.drain(..self.taken as usize);
             self.taken = 0;
         } else if self.entries.capacity() == 0 {
             // Most conversations never have more than one request open.
             self.entries.reserve_exact(1);
+        } else {
+            self.grew = true;
         }
+    }
+
+    /// Whether room was made since [`Queue::bytes`] was last asked.
+    #[inline]
+    pub(super) fn grew(&self) -> bool {
+        self.grew
+    }
+
+    /// The memory that it takes beside its first entry.
+    pub(super) fn bytes(&mut self) -> usize {
+        self.grew = false;
+        self.entries.capacity().saturating_sub(1) * size_of::<T>()
     }
 
     /// Takes the oldest.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
-        let entry = *self.entries.get(self.taken)?;
+        let entry = *self.entries.get(self.taken as usize)?;
         self.taken += 1;
-        if self.taken == self.entries.len() {
+        if self.taken as usize == self.entries.len() {
             self.entries.clear();
             self.taken = 0;
         }
@@ -82,12 +101,12 @@ impl<T: Copy> Queue<T> {
         if place == 0 {
             return self.pop();
         }
-        (place < self.len()).then(|| self.entries.remove(self.taken + place))
+        (place < self.len()).then(|| self.entries.remove(self.taken as usize + place))
     }
 
     /// Keeps those of which `keep` says so.
     pub(super) fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
-        self.entries.drain(..self.taken);
+        self.entries.drain(..self.taken as usize);
         self.taken = 0;
         self.entries.retain(keep);
     }

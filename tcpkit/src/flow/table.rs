@@ -82,19 +82,14 @@ impl<T> Table<T> {
 
     /// As [`Table::find`], the conversation itself, where it is a busy one.
     #[inline(always)]
-    pub fn find_busy(
-        &mut self,
-        key: &FlowKey,
-        spread: Spread,
-        now: Timestamp,
-    ) -> Option<(&FlowKey, &mut T)> {
+    pub fn find_busy(&mut self, key: &FlowKey, spread: Spread, now: Timestamp) -> Option<&mut T> {
         let place = self.recent[spread.place::<RECENT>()];
         let slot = self.slots.get_mut(place as usize)?;
         if slot.key != *key {
             return None;
         }
         slot.seen = now;
-        Some((&slot.key, slot.value.as_mut()?))
+        slot.value.as_mut()
     }
 
     #[inline(never)]

@@ -101,11 +101,12 @@ impl Conversation {
         matches!(&self.link, Link::Tcp(stream) if stream.is_waiting())
     }
 
-    /// Bytes held back, with what holding them costs.
-    pub fn held_bytes(&self) -> usize {
+    /// Bytes held back, with what holding them costs, and the memory that waiting requests take.
+    pub fn held_bytes(&mut self) -> usize {
+        let kept = self.dialogue.talk.bytes_kept();
         match &self.link {
-            Link::Tcp(stream) => stream.held_bytes(),
-            Link::Udp(_) => 0,
+            Link::Tcp(stream) => stream.held_bytes() + kept,
+            Link::Udp(_) => kept,
         }
     }
 
@@ -166,7 +167,8 @@ impl Conversation {
     }
 
     /// Follows a TCP segment; tells whether it was none that simply comes next, so that segments may now be held
-    /// back, or no longer.
+    /// Follows a TCP segment; tells whether it was none that simply comes next, so that segments may now be held
+    /// back, or no longer, or whether more memory is taken than before.
     #[must_use]
     pub fn segment(
         &mut self,
@@ -197,7 +199,19 @@ impl Conversation {
         if let Some(gap) = Gap::after(way, packet, place) {
             self.dialogue.gap(&gap, lent);
         }
-        false
+        self.dialogue.talk.grew()
+    }
+
+    /// Whether more memory is taken than when [`Conversation::held_bytes`] was last asked.
+    #[inline]
+    pub fn grew(&self) -> bool {
+        self.dialogue.talk.grew()
+    }
+
+    /// Forgets what waits, since too much memory is taken.
+    #[cold]
+    pub fn forget(&mut self, lent: &mut Lent<'_>) {
+        self.dialogue.talk.forget(lent);
     }
 
     /// Follows how the connection begins and ends.

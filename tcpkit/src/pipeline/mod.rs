@@ -2,6 +2,8 @@
 
 mod conversation;
 mod daemon;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod ladder;
 mod live;
 mod loss;

@@ -9,7 +9,7 @@ use super::conversation::Conversation;
 use super::outlet::Outlet;
 use super::select::Kind;
 use crate::event;
-use crate::exchange::pairing::{Context, Pairing};
+use crate::exchange::pairing::{Context, Pairing, Segment};
 use crate::exchange::{Service, Silence};
 use crate::flow::stream::{Chunk, Gap};
 use crate::flow::{Direction, Endpoints, FlowKey, Parties};
@@ -135,6 +135,8 @@ struct Parse {
     lost: bool,
     /// Its tail waits for the other direction.
     blocked: bool,
+    /// Its tail became longer than most are.
+    grew: bool,
 }
 
 impl Parse {
@@ -175,8 +177,8 @@ struct Run<'a> {
     offset: u64,
     first: Mark,
     last: Mark,
-    /// What the sender had received when it sent the last of the bytes, and the segment before.
-    received: [u64; 2],
+    /// The segment that the last of the bytes came in.
+    segment: Segment,
     datagram: bool,
     /// The dissector is called even if there are no bytes: what it asked to skip has ended.
     resumed: bool,
@@ -185,14 +187,14 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// The bytes of a segment, seen at `mark`.
     #[inline]
-    fn of(chunk: &Chunk<'a>, mark: Mark, received: [u64; 2]) -> Self {
+    fn of(chunk: &Chunk<'a>, mark: Mark, segment: Segment) -> Self {
         Self {
             bytes: chunk.bytes,
             old: 0,
             offset: chunk.offset,
             first: mark,
             last: mark,
-            received,
+            segment,
             datagram: false,
             resumed: false,
         }
@@ -232,6 +234,56 @@ impl Talk {
         self.pairing.waiting()
     }
 
+    /// Whether more memory is taken than when [`Talk::bytes_kept`] was last asked.
+    #[inline]
+    pub fn grew(&self) -> bool {
+        self.parse[0].grew | self.parse[1].grew | self.pairing.grew()
+    }
+
+    /// The memory that waiting requests and messages in part take.
+    pub fn bytes_kept(&mut self) -> usize {
+        for parse in &mut self.parse {
+            parse.grew = false;
+        }
+        let tails = self.parse.iter().flat_map(|parse| &parse.tail);
+        let tails: usize = tails.map(|tail| tail.bytes.capacity()).sum();
+        let dissector = match &self.state {
+            State::Speaking { dissector, .. } => dissector.bytes(),
+            _ => 0,
+        };
+        tails + dissector + self.pairing.bytes()
+    }
+
+    /// Forgets what waits, since too much memory is taken: as if it were lost.
+    #[cold]
+    pub fn forget(&mut self, lent: &mut Lent<'_>) {
+        for parse in &mut self.parse {
+            (parse.skip, parse.tail, parse.blocked) = (0, None, false);
+            parse.lost = true;
+        }
+        let State::Speaking {
+            spoken, dissector, ..
+        } = &mut self.state
+        else {
+            self.pairing.joined();
+            return;
+        };
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            dissector.gap(direction, lent.clean_output());
+            let (context, output, outlet) = lent.split(*spoken);
+            self.pairing.messages_apart(
+                &context,
+                direction,
+                Segment::default(),
+                &Input::default(),
+                output,
+                outlet,
+            );
+        }
+        let (context, _, outlet) = lent.split(*spoken);
+        self.pairing.forget(&context, outlet);
+    }
+
     /// The next bytes of a direction. True if the sides were taken the wrong way round: then
     /// nothing was done, and the caller turns them and comes again.
     #[inline(always)]
@@ -243,7 +295,11 @@ impl Talk {
         let parse = &mut self.parse[direction.index()];
         parse.latest = mark;
         let before = std::mem::replace(&mut parse.received, chunk.received);
-        let received = [chunk.received, before];
+        let segment = Segment {
+            received: chunk.received,
+            before,
+            start: chunk.offset,
+        };
         if parse.is_straight()
             && let State::Speaking {
                 spoken,
@@ -263,14 +319,14 @@ impl Talk {
             sense.made |= !lent.output.is_empty();
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages(&context, direction, received, &input, output, outlet);
+                .messages(&context, direction, segment, &input, output, outlet);
             if parsed.is_all_of(&input) && !self.parse[1 - direction.index()].blocked {
                 return false;
             }
-            self.speak_after(direction, &Run::of(chunk, mark, received), parsed, lent);
+            self.speak_after(direction, &Run::of(chunk, mark, segment), parsed, lent);
             return false;
         }
-        self.odd_bytes(direction, Run::of(chunk, mark, received), lent)
+        self.odd_bytes(direction, Run::of(chunk, mark, segment), lent)
     }
 
     /// Bytes of which some are to be skipped, or to be put behind others, or of nobody knows what.
@@ -310,7 +366,7 @@ impl Talk {
         };
         let run = Run {
             datagram: true,
-            ..Run::of(chunk, mark, [0; 2])
+            ..Run::of(chunk, mark, Segment::default())
         };
         match self.state {
             State::Speaking { .. } => {
@@ -397,10 +453,17 @@ impl Talk {
         let run = Run {
             bytes: &tail.bytes,
             old: tail.bytes.len(),
-            offset: cause.received[0].saturating_sub(tail.bytes.len() as u64),
+            offset: cause
+                .segment
+                .received
+                .saturating_sub(tail.bytes.len() as u64),
             first: tail.first,
             last: tail.first,
-            received: [cause.offset; 2],
+            segment: Segment {
+                received: cause.offset,
+                before: cause.offset,
+                start: 0,
+            },
             datagram: false,
             resumed: false,
         };
@@ -433,6 +496,7 @@ impl Talk {
             return;
         };
         let first = tail.first;
+        parse.grew |= tail.bytes.len() > KEPT_CAPACITY;
         if tail.bytes.len() > limits::TAIL_BYTES {
             parse.tail = None;
             parse.blocked = dissector.blocked(direction);
@@ -492,7 +556,7 @@ impl Talk {
             sense.made |= !lent.output.is_empty();
             let (context, output, outlet) = lent.split(*spoken);
             self.pairing
-                .messages_apart(&context, direction, run.received, &input, output, outlet);
+                .messages_apart(&context, direction, run.segment, &input, output, outlet);
             match self.settle(direction, run, at, parsed, lent) {
                 ControlFlow::Continue(next) => (at, resumed) = next,
                 ControlFlow::Break(consumed) => return consumed,
@@ -569,7 +633,10 @@ impl Talk {
     /// The conversation cannot be read from here on.
     #[cold]
     fn silence(&mut self, what: &'static str, now: Timestamp, lent: &mut Lent<'_>) {
-        self.close_pairing(now, Silence::Closed, lent);
+        if let State::Speaking { spoken, .. } = &self.state {
+            let (context, _, outlet) = lent.split(*spoken);
+            self.pairing.abandon(&context, now, outlet);
+        }
         self.state = State::Silent;
         self.parse = Default::default();
         lent.outlet.opaque(lent.server_port(), what);
@@ -602,7 +669,7 @@ impl Talk {
                     offset: gap.offset + skipped,
                     first: mark,
                     last: mark,
-                    received: [0; 2],
+                    segment: Segment::default(),
                     datagram: false,
                     resumed: true,
                 };
@@ -626,7 +693,7 @@ impl Talk {
             self.pairing.messages_apart(
                 &context,
                 direction,
-                [0; 2],
+                Segment::default(),
                 &Input::default(),
                 output,
                 outlet,
@@ -649,7 +716,7 @@ impl Talk {
             self.pairing.messages_apart(
                 &context,
                 direction,
-                [0; 2],
+                Segment::default(),
                 &Input::default(),
                 output,
                 outlet,
@@ -767,6 +834,7 @@ impl Talk {
             }
             Decision::Opaque(what) => self.silence(what, run.last.time, lent),
             Decision::Wait if bytes.len() <= UNDECIDED_BYTES && !run.datagram => {
+                self.parse[d].grew = true;
                 self.parse[d].tail = Some(Box::new(Tail {
                     bytes: bytes.to_vec(),
                     first,
@@ -796,10 +864,14 @@ impl Talk {
         let kept = Run {
             bytes: &tail.bytes,
             old: 0,
-            offset: run.received[0].saturating_sub(tail.bytes.len() as u64),
+            offset: run.segment.received.saturating_sub(tail.bytes.len() as u64),
             first: tail.first,
             last: tail.first,
-            received: [run.offset; 2],
+            segment: Segment {
+                received: run.offset,
+                before: run.offset,
+                start: 0,
+            },
             datagram: false,
             resumed: false,
         };

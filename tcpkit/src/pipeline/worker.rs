@@ -16,7 +16,7 @@ use super::translation::Translations;
 use crate::event::PacketEvent;
 use crate::exchange::Silence;
 use crate::flow::table::Table;
-use crate::flow::{FlowKey, Side};
+use crate::flow::{FlowKey, Side, Spread};
 use crate::limits;
 use crate::protocol::Output;
 use crate::sink::Needs;
@@ -271,13 +271,28 @@ impl Core {
         let Some(table) = &mut self.shards[spread.shard()] else {
             return true;
         };
-        let Some((key, conversation)) = table.find_busy(&key, spread, frame.time) else {
+        let Some(conversation) = table.find_busy(&key, spread, frame.time) else {
             return false;
         };
-        let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
+        let lent = &mut Lent::new(&mut self.outlet, &mut self.output, &key, conversation);
         let followed = conversation.straight(from, segment, frame, lent);
         self.outlet.stats.account.matched += u64::from(followed);
+        if followed && conversation.grew() {
+            self.grew(&key, spread);
+        }
         followed
+    }
+
+    /// A busy conversation takes more memory than before.
+    #[cold]
+    #[inline(never)]
+    fn grew(&mut self, key: &FlowKey, spread: Spread) {
+        let shard = spread.shard();
+        let now = self.now;
+        let table = self.shards[shard].as_mut();
+        if let Some(place) = table.and_then(|table| table.find(key, spread, now)) {
+            self.held_back(shard, place);
+        }
     }
 
     #[inline(never)]
@@ -331,7 +346,12 @@ impl Core {
                     self.held_back(shard, place);
                 }
             }
-            Transport::Udp => conversation.datagram(from, packet, self.many_interfaces, lent),
+            Transport::Udp => {
+                conversation.datagram(from, packet, self.many_interfaces, lent);
+                if conversation.grew() {
+                    self.held_back(shard, place);
+                }
+            }
         }
     }
 
@@ -392,6 +412,10 @@ impl Core {
             let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
             conversation.flush(self.now, lent);
             count_held(held, conversation);
+            if *held > limits::HELD_BYTES_PER_SHARD {
+                conversation.forget(lent);
+                count_held(held, conversation);
+            }
         }
         if conversation.is_waiting() && !conversation.listed {
             conversation.listed = true;

@@ -1,7 +1,6 @@
 //! Laws that every protocol keeps.
 //!
-//! [`Wire`] shows bytes to a dissector as the stream does; [`drive`] runs a whole conversation through it, cut as
-//! one likes. Both serve the protocols' own tests too.
+//! `driven` shows bytes to a dissector as the stream does.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -10,14 +9,13 @@
 )]
 
 mod samples;
-mod wire;
 
 use std::collections::HashSet;
 
 use proptest::prelude::*;
 
 use self::samples::{SAMPLES, Sample};
-pub use self::wire::{Told, Wire, drive};
+use super::driven::{Wire, drive};
 use super::{Message, PROTOCOLS, Probe, Protocol, Role, by_name};
 use crate::flow::Direction;
 use crate::wire::Transport;

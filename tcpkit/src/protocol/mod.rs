@@ -14,6 +14,8 @@
 #![deny(clippy::indexing_slicing)]
 
 pub mod dns;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod driven;
 pub mod http;
 #[cfg(test)]
 mod laws;
@@ -249,6 +251,11 @@ pub trait Dissector: Send {
     /// `last` is when the last byte of the direction was seen, `offset` where it ended.
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output);
 
+    /// Memory that grows with the requests that wait, in bytes; a gap frees it.
+    fn bytes(&self) -> usize {
+        0
+    }
+
     /// Whether bytes of `direction` were left unconsumed because the other direction has to decide
     /// first (a request sent after CONNECT). They are shown again when it has moved.
     fn blocked(&self, direction: Direction) -> bool {
@@ -353,6 +360,9 @@ impl Message {
     /// counted as one-way, once a request after it on its conversation has its response; it is
     /// never reported unanswered.
     pub const QUIET: u8 = 16;
+    /// A response that may be of more than one request: the order of those that wait is not known from here on.
+    /// With [`Message::id`]: whose it is is known, but not when it began.
+    pub const UNSURE: u8 = 32;
 
     /// A whole message with nothing special about it.
     pub fn new(role: Role, start: u64, end: u64, first: Mark, last: Mark) -> Self {
@@ -414,7 +424,7 @@ impl Plain {
             Direction::ToServer => (Role::Request, 1, self.text()),
             Direction::ToClient => (Role::Response, 0, Text::None),
         };
-        let end = start + u64::from(self.len);
+        let end = self.end(input);
         Message {
             command: self.command,
             hits: u32::from(self.hits),
@@ -424,6 +434,12 @@ impl Plain {
             text_len: self.text_len,
             ..Message::new(role, start, end, input.last, input.last)
         }
+    }
+
+    /// As [`Message::end`].
+    #[inline]
+    pub fn end(&self, input: &Input<'_>) -> u64 {
+        input.offset + u64::from(self.start) + u64::from(self.len)
     }
 
     /// A request's first bytes.

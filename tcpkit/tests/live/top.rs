@@ -43,7 +43,10 @@ fn it_shows_what_the_server_counts() {
             for command in ["SET", "GET"] {
                 assert_eq!(redis.calls(command), turn * 300, "{engine}: {command}");
                 let row = wait_for_row(&window, command, turn * 300);
-                assert!(row.contains(" 0 0 "), "neither errors nor unanswered: {row}");
+                assert!(
+                    row.contains(" 0 0 "),
+                    "neither errors nor unanswered: {row}"
+                );
             }
         }
         window.tmux(&["send-keys", "/", "get", "Enter"]);

@@ -2,7 +2,7 @@
 //!
 //! Whatever does not hold here is left to the rules themselves, with the whole message.
 
-use super::{Context, Pairing, Pending, TRUST};
+use super::{Context, Pairing, Pending, Segment, TRUST};
 use crate::exchange::{Confidence, Report, Tally};
 use crate::flow::Direction;
 use crate::limits;
@@ -20,17 +20,17 @@ impl Pairing {
         context: &Context<'_>,
         direction: Direction,
         plain: &Plain,
-        received: [u64; 2],
+        segment: Segment,
         input: &Input<'_>,
         output: &Output,
         report: &mut impl Report,
     ) {
         let done = match direction {
-            Direction::ToServer => self.plain_request(context, plain, received, input, output),
+            Direction::ToServer => self.plain_request(context, plain, segment, input, output),
             Direction::ToClient => self.plain_response(context, plain, input, report),
         };
         if !done {
-            self.not_so_plain(context, direction, plain, received, input, output, report);
+            self.not_so_plain(context, direction, plain, segment, input, output, report);
         }
     }
 
@@ -41,7 +41,7 @@ impl Pairing {
         context: &Context<'_>,
         direction: Direction,
         plain: &Plain,
-        received: [u64; 2],
+        segment: Segment,
         input: &Input<'_>,
         output: &Output,
         report: &mut impl Report,
@@ -49,7 +49,7 @@ impl Pairing {
         let message = plain.message(direction, input);
         match direction {
             Direction::ToServer => {
-                self.request(context, &message, received, input.bytes, output, report);
+                self.request(context, &message, segment, input.bytes, output, report);
             }
             Direction::ToClient => self.response(context, &message, input.bytes, output, report),
         }
@@ -61,7 +61,7 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         plain: &Plain,
-        [received, _]: [u64; 2],
+        Segment { received, .. }: Segment,
         input: &Input<'_>,
         output: &Output,
     ) -> bool {
@@ -126,8 +126,7 @@ impl Pairing {
         report.answered(context.service, &tally);
         self.heard = answered;
         self.last_response = self.last_response.max(answered);
-        let end = input.offset + u64::from(plain.start) + u64::from(plain.len);
-        self.answered = self.answered.max(end);
+        self.answered = self.answered.max(plain.end(input));
         self.remove(0);
         true
     }

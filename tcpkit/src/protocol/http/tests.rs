@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::flow::Direction::{self, ToClient, ToServer};
 use crate::limits::{HTTP_HEAD_BYTES, KEPT_BYTES};
-use crate::protocol::laws::{Told, Wire, drive};
+use crate::protocol::driven::{Told, Wire, drive};
 use crate::protocol::{Input, Mark, Message, Output, Phase, Resync, Role};
 
 fn whole(parts: &[(Direction, &[u8])]) -> Wire {

@@ -110,6 +110,10 @@ impl Dissector for Conversation {
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output) {
         self.cut(direction, offset, last, out);
     }
+
+    fn bytes(&self) -> usize {
+        self.pending.bytes()
+    }
 }
 
 /// Why a direction's parser stopped.

@@ -12,12 +12,14 @@
 //! * A quiet request has [`Message::QUIET`] and an id of its own, which its response, if one comes,
 //!   gets too.
 //! * A response that fits several quiet requests alike, or none, is one-way: not even its client can
-//!   tell. One that fits a quiet request and the always answered one behind it goes to the latter.
+//!   tell. One that fits a quiet request and the always answered one behind it may be of either, and
+//!   another of the latter's may follow or not: it is [`Message::UNSURE`], and so is the order from there on.
 //!
 //! A quiet read that stays silent found nothing: that miss is told with the response that shows it.
 //!
 //! After a loss the queue may be out of step with the server; it finds back by itself whenever it
-//! runs empty. The pairs of always answered requests do not depend on it.
+//! runs empty. A response that cannot be of the request whose turn it is shows that, and is
+//! [`Message::UNSURE`] too.
 
 use std::collections::VecDeque;
 
@@ -183,6 +185,7 @@ impl Pending {
                 message.role = Role::OneWay;
                 self.give_up();
             }
+            Found::Unsure => self.lose_order(message),
             Found::Nobody => self.orphan(reply, message),
         }
         None
@@ -190,8 +193,13 @@ impl Pending {
 
     /// Something was lost: forgets the requests.
     pub(super) fn forget(&mut self) {
-        self.queue.clear();
+        self.queue = VecDeque::new();
         self.sure = false;
+    }
+
+    /// The memory that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.queue.capacity() * size_of::<Entry>()
     }
 
     /// A request was lost: the known ones still wait.
@@ -252,7 +260,7 @@ impl Pending {
 
     fn find_text(&self, reply: &Reply) -> Found {
         use super::command::word;
-        let mut quiet = None;
+        let (mut quiet, mut several) = (None, false);
         for (index, entry) in self.queue.iter().enumerate() {
             let is_quiet = entry.has(Entry::QUIET);
             let tag_fits = match reply.tag {
@@ -261,15 +269,21 @@ impl Pending {
             };
             let fits = tag_fits && entry.kind.accepts(is_quiet) & reply.word != 0;
             match (fits, is_quiet) {
-                (true, true) if quiet.is_some() => return Found::Several,
-                (true, true) => quiet = Some(index),
-                // The server answers it in any case, and the quiet one perhaps not.
+                (true, true) => {
+                    several = quiet.is_some();
+                    quiet = quiet.or(Some(index));
+                }
+                (true, false) if quiet.is_some() => return Found::Unsure,
                 (true, false) => return Found::At(index),
                 (false, false) if self.sure || quiet.is_some() => break,
                 (false, _) => {}
             }
         }
-        quiet.map_or(Found::Nobody, Found::At)
+        match quiet {
+            _ if several => Found::Several,
+            Some(index) => Found::At(index),
+            None => Found::Nobody,
+        }
     }
 
     fn find_binary(&self, reply: &Reply, opcode: u8) -> Found {
@@ -300,6 +314,12 @@ impl Pending {
     /// The request at `index` is answered, and those before it stay silent.
     fn settle(&mut self, index: usize, reply: &Reply, message: &mut Message) -> Option<Kind> {
         let unheard = Entry::READS | Entry::QUIET;
+        let missed = |entry: &Entry| entry.id().is_none();
+        if self.queue.iter().take(index).any(missed) {
+            // The response of one before it was not seen.
+            self.lose_order(message);
+            return None;
+        }
         let silent = self
             .queue
             .drain(..index)
@@ -324,6 +344,10 @@ impl Pending {
             message.role = Role::OneWay;
             return;
         }
+        if reply.opcode.is_none() && self.queue.iter().any(|entry| entry.id().is_none()) {
+            self.lose_order(message);
+            return;
+        }
         message.id = match reply.opcode {
             Some(opcode) if reply.tag != 0 && reply.tag != self.constant => {
                 Some(opaque_id(opcode, reply.tag))
@@ -333,6 +357,14 @@ impl Pending {
             None if reply.tag != 0 => Some(NOBODY),
             None => None,
         };
+    }
+
+    /// A response that may be of more than one request: nobody knows whose turn it is.
+    fn lose_order(&mut self, message: &mut Message) {
+        message.flags |= Message::UNSURE;
+        message.id = None;
+        (message.hits, message.misses) = (0, 0);
+        self.forget();
     }
 
     /// A long queue in which nothing fits costs too much to search again.
@@ -352,7 +384,10 @@ impl Pending {
 
 enum Found {
     At(usize),
+    /// Of one of several quiet ones.
     Several,
+    /// Of a quiet one, or of the one behind it that is always answered.
+    Unsure,
     Nobody,
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::flow::Direction::{self, ToClient, ToServer};
 use crate::protocol::testing::{Driver, Pairs, rendered};
-use crate::protocol::{Mark, Message, Text};
+use crate::protocol::{Mark, Message, Role, Text};
 
 fn tcp() -> Driver {
     Driver::new(&Memcached, Transport::Tcp)
@@ -350,15 +350,52 @@ fn a_response_that_fits_two_quiet_requests_is_nobodys() {
     assert_eq!((pairs.one_way, pairs.orphans, pairs.unanswered), (1, 0, 0));
 }
 
+/// Whether each response is certain to be of the request that it would pair with.
+fn certain(driver: &Driver) -> Vec<bool> {
+    let responses = driver
+        .told
+        .iter()
+        .filter(|(message, _)| message.role == Role::Response);
+    responses
+        .map(|(message, _)| !message.has(Message::UNSURE))
+        .collect()
+}
+
+/// `mg a q` may have been answered or not: nothing on the wire tells whose the first `HD` is, nor whether
+/// another follows.
 #[test]
-fn a_misread_answer_does_not_shift_what_follows() {
-    // The first HD is the quiet one's, which nothing on the wire says.
+fn a_response_that_fits_a_quiet_request_and_the_one_behind_it_is_unsure() {
+    for second in [&b"HD\r\n"[..], b""] {
+        let mut driver = tcp();
+        driver.ask(b"mg a q\r\nmg b\r\n").reply(b"HD\r\n");
+        driver.reply(second).ask(b"get x\r\n").reply(b"END\r\n");
+        assert!(!certain(&driver)[0]);
+        assert!(*certain(&driver).last().unwrap());
+        let (last, _) = driver.told.last().unwrap();
+        assert_eq!((last.hits, last.misses), (0, 1));
+    }
+}
+
+#[test]
+fn what_a_quiet_request_is_never_told_is_the_next_ones() {
     let mut driver = tcp();
-    driver.ask(b"mg a q\r\nmg b\r\n").reply(b"HD\r\nHD\r\n");
-    driver.ask(b"get x\r\n").reply(b"END\r\n");
-    let pairs = driver.pairs();
-    assert_eq!((pairs.one_way, pairs.orphans, pairs.unanswered), (1, 0, 0));
-    assert_eq!(lines(&pairs)[1], "get x => OK 0/1");
+    driver
+        .ask(b"mg a q\r\nmg b\r\nms c 1 q\r\nx\r\nms d 1\r\nx\r\n")
+        .reply(b"EN\r\nHD\r\n");
+    assert_eq!(certain(&driver), [true, true]);
+    assert_eq!(
+        lines(&driver.pairs()),
+        ["mg b => NOT_FOUND 0/2", "ms d 1 => OK"]
+    );
+}
+
+/// A response behind which an always answered request was left waiting shows that an answer was lost.
+#[test]
+fn after_a_loss_a_response_that_is_not_the_next_ones_is_unsure() {
+    let mut driver = tcp();
+    driver.lose(ToServer, 10).ask(b"get a\r\ndelete b\r\n");
+    driver.reply(b"NOT_FOUND\r\nEND\r\n");
+    assert_eq!(certain(&driver), [false, true]);
 }
 
 #[test]
@@ -576,6 +613,16 @@ fn datagrams_out_of_order_still_complete() {
     let pairs = driver.pairs();
     assert_eq!((pairs.made.len(), pairs.unanswered), (2, 0));
     assert!(!pairs.made[1].response.has(Message::MORE));
+}
+
+/// When a response began is not known where its first datagram is missing.
+#[test]
+fn a_response_without_its_first_datagram_is_unsure() {
+    let mut driver = udp();
+    driver.ask(&datagram(9, 0, 1, b"get a\r\n"));
+    driver.reply(&datagram(9, 1, 3, b"345\r\n"));
+    driver.reply(&datagram(9, 2, 3, b"END\r\n"));
+    assert!(certain(&driver).iter().all(|certain| !certain));
 }
 
 #[test]

@@ -167,6 +167,7 @@ impl Exchange {
         input: &Input<'_>,
         out: &mut Output,
     ) -> Result<(), &'static str> {
+        let before = out.messages.len();
         let mut part = self.take_part(frame.id);
         let fresh = part.received == 0;
         part.count(frame);
@@ -189,6 +190,12 @@ impl Exchange {
                 Ok(()) => {}
             }
         }
+        if part.headless {
+            // When the response began is not known.
+            for message in out.messages.get_mut(before..).unwrap_or_default() {
+                message.flags |= Message::UNSURE;
+            }
+        }
         let more = if part.in_order {
             part.scan.is_amid()
         } else {
@@ -196,6 +203,9 @@ impl Exchange {
         };
         if more || at == FRAME {
             let mut message = message(Role::Response, frame, at, input.bytes.len(), input);
+            if part.headless {
+                message.flags |= Message::UNSURE;
+            }
             if more {
                 message.flags |= Message::MORE;
                 self.parts.push_back(part);
@@ -249,6 +259,10 @@ struct Part {
     total: u16,
     received: u16,
     in_order: bool,
+    /// The first datagram that came is not the first of its series.
+    headless: bool,
+    /// No datagram came yet.
+    fresh: bool,
     scan: Scan,
 }
 
@@ -259,6 +273,8 @@ impl Part {
             total: 0,
             received: 0,
             in_order: true,
+            headless: false,
+            fresh: true,
             scan: Scan::default(),
         }
     }
@@ -268,6 +284,8 @@ impl Part {
         if self.received >= self.total {
             (self.total, self.received) = (frame.total, 0);
         }
+        self.headless |= self.fresh && frame.sequence > 0;
+        self.fresh = false;
         self.in_order &= frame.sequence == self.received && frame.total == self.total;
         self.received = self.received.saturating_add(1);
     }

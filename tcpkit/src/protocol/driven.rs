@@ -1,5 +1,14 @@
 //! A conversation as the stream shows it to a dissector: what is not consumed is shown again with more
 //! behind it, skips are stepped over, and what was lost is told. Every call is checked.
+//!
+//! For tests and fuzzing: it panics where a law is broken.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "for tests"
+)]
 
 use crate::flow::Direction;
 use crate::limits::KEPT_BYTES;
