@@ -148,17 +148,88 @@ fn rights_are_given_up_once_attached() {
         return;
     }
     let namespace = Namespace::new();
-    // libpcap needs none any longer; another engine keeps what its own test says.
-    let run = Run::start(&namespace, &["--backend", "pcap", "-i", "any"]);
-    let tasks = format!("/proc/{}/task", run.pid());
-    for task in std::fs::read_dir(tasks).unwrap().flatten() {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap();
-        for set in ["CapEff", "CapPrm"] {
-            let line = status.lines().find(|line| line.starts_with(set)).unwrap();
-            assert_eq!(line, format!("{set}:\t0000000000000000"));
+    for engine in ENGINES {
+        let run = Run::start(&namespace, &[engine, &["-i", "any"][..]].concat());
+        // Programs are attached to interfaces that appear; libpcap needs nothing any longer.
+        let kept: u64 = if engine.contains(&"pcap") {
+            0
+        } else {
+            1 << CAP_NET_ADMIN | 1 << CAP_BPF
+        };
+        let tasks = format!("/proc/{}/task", run.pid());
+        for task in std::fs::read_dir(tasks).unwrap().flatten() {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+            for set in ["CapEff", "CapPrm"] {
+                let line = status.lines().find(|line| line.starts_with(set)).unwrap();
+                assert_eq!(line, format!("{set}:\t{kept:016x}"), "{engine:?}");
+            }
+        }
+        assert!(run.stop().status.success());
+    }
+}
+
+/// Numbers of capabilities(7).
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_BPF: u32 = 39;
+
+/// What each engine needs, as setpriv(1) names it.
+const NEEDED: [(&str, &[&str]); 2] = [
+    ("ebpf", &["bpf", "net_admin", "perfmon"]),
+    ("pcap", &["net_raw"]),
+];
+
+#[test]
+fn the_unit_grants_what_is_needed_and_no_more() {
+    if !privileged() {
+        return;
+    }
+    let unit = include_str!("../../../dist/tcpkit.service");
+    for set in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix(set))
+            .unwrap();
+        let mut granted: Vec<_> = line.split(' ').map(str::to_lowercase).collect();
+        let needed = NEEDED.iter().flat_map(|(_, needed)| *needed);
+        let mut needed: Vec<_> = needed.map(|name| format!("cap_{name}")).collect();
+        granted.sort();
+        needed.sort();
+        assert_eq!(granted, needed);
+    }
+    let folder = scratch("unit");
+    let program = folder.join("tcpkit");
+    std::fs::copy(support::program(), &program).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    let namespace = Namespace::new();
+    for (engine, needed) in NEEDED {
+        assert!(captures(&namespace, &program, engine, needed), "{engine}");
+        for left_out in needed {
+            let rest: Vec<_> = needed
+                .iter()
+                .copied()
+                .filter(|name| name != left_out)
+                .collect();
+            let does = captures(&namespace, &program, engine, &rest);
+            assert!(!does, "{engine} without {left_out}");
         }
     }
-    assert!(run.stop().status.success());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Whether somebody who is not root captures with these capabilities alone.
+fn captures(namespace: &Namespace, program: &Path, engine: &str, capabilities: &[&str]) -> bool {
+    let named = capabilities.iter().map(|name| format!(",+{name}"));
+    let set = format!("-all{}", named.collect::<String>());
+    let mut command = namespace.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    for option in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.args([option, &set]);
+    }
+    command.arg(program).args(["--backend", engine, "-i", "lo"]);
+    let output = command.args(["-q", "--duration", "0.1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("setpriv:"), "{said}");
+    output.status.success()
 }
 
 #[test]
