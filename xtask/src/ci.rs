@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{dist, ebpf, packages, portable, rooms, shell, test, vm};
+use crate::{dist, ebpf, packages, portable, rooms, shell, test};
 
-/// Runs every check; the first that fails ends it.
+/// Runs every check but `cargo xtask vm`, whose guests were seen to stall for a minute where the machine that emulates
+/// them is busy; the first that fails ends it.
 ///
 /// # Errors
 /// When a check fails.
@@ -28,8 +29,7 @@ pub fn main() -> Result<()> {
     ebpf::check_committed()?;
     test::main(&test::Options::default())?;
     documentation()?;
-    dist::main()?;
-    vm::main(&vm::Options::default())
+    dist::main()
 }
 
 fn documentation() -> Result<()> {
