@@ -2,7 +2,7 @@
 //!
 //! The terminal is a real one, tmux's; it is asked for what it shows, and whether it was given back.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 mod support;
