@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 
-use memmap2::{Advice, Mmap, UncheckedAdvice};
+use memmap2::{Mmap, UncheckedAdvice};
 
 /// How many bytes are mapped at a time.
 const STEP: usize = 2 << 20;
@@ -27,6 +27,7 @@ const LEFT: usize = 8 << 20;
 const SHORT: usize = 8 << 20;
 
 /// A fault maps the pages around it that lie in memory, aligned to so many bytes (Linux' `fault_around_bytes`).
+#[cfg(target_os = "linux")]
 const AROUND: usize = 64 << 10;
 
 /// What readers and thread share.
@@ -134,7 +135,7 @@ fn keep_ahead(map: &Mmap, progress: &Progress) {
 pub(super) fn populate(map: &Mmap, at: usize) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     for page in (at..map.len().min(at.saturating_add(STEP))).step_by(AROUND) {
-        map.advise_range(Advice::PopulateRead, page, 1)?;
+        map.advise_range(memmap2::Advice::PopulateRead, page, 1)?;
     }
     let _ = (map, at);
     Ok(())
