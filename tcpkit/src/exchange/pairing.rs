@@ -569,6 +569,8 @@ impl Pairing {
                 self.trust = (self.trust + 1).min(TRUST);
             }
             Some(_) if plain => self.trust = DISTRUST,
+            // It kept one request open, as in the only batch that is known of it, and has received more since.
+            None if plain && asked == 1 && self.trust == 0 => self.trust = 1,
             _ => {}
         }
     }
