@@ -156,17 +156,18 @@ fn prometheus_has_data_for_every_panel_and_rule() {
         "port:tcpkit_requests:rate5m",
         "port:tcpkit_request_duration_seconds:p99_5m",
     ] {
-        let told = values(&namespace, rule);
-        assert!(
-            told.len() == 2 && told.iter().all(|value| *value > 0.0),
-            "{rule}: {told:?}"
-        );
+        wait_for(rule, || {
+            let told = values(&namespace, rule);
+            told.len() == 2 && told.iter().all(|value| *value > 0.0)
+        });
     }
     let rules = asked(&namespace, "rules");
     for rule in rules["groups"][0]["rules"].as_array().unwrap() {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
-    assert_eq!(state_of(&namespace, "TcpkitErrors"), "pending");
+    wait_for("TcpkitErrors", || {
+        state_of(&namespace, "TcpkitErrors") == "pending"
+    });
     assert_eq!(state_of(&namespace, "TcpkitAway"), "inactive");
     run.stop();
     wait_for("TcpkitAway", || {
