@@ -42,7 +42,7 @@ impl Timestamp {
 }
 
 /// A link-layer header type, numbered as in the tcpdump group's LINKTYPE_ registry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkType(pub u16);
 
 #[expect(missing_docs, reason = "the names are the registry's")]
@@ -83,7 +83,7 @@ impl fmt::Display for LinkType {
 pub const BATCH: usize = 32;
 
 /// One captured frame, borrowed from its source until the next one is asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     /// The captured bytes, from the link-layer header on.
     pub data: &'a [u8],
