@@ -77,11 +77,17 @@ impl Inboxes {
     ///
     /// # Errors
     /// When `out` cannot be written.
+    #[inline]
     pub fn merge(&mut self, sorter: &mut Sorter, out: &mut impl Write) -> io::Result<()> {
+        if self.inboxes.is_empty() {
+            return Ok(());
+        }
+        self.merge_all(sorter, out)
+    }
+
+    #[inline(never)]
+    fn merge_all(&mut self, sorter: &mut Sorter, out: &mut impl Write) -> io::Result<()> {
         if !self.begun {
-            if self.inboxes.is_empty() {
-                return Ok(());
-            }
             self.begun = true;
             sorter.hold(Timestamp::default(), out)?;
         }

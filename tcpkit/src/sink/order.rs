@@ -16,6 +16,12 @@ use crate::source::Timestamp;
 /// Below this, bytes that were written are not worth moving the rest for.
 const COMPACT_BYTES: usize = 64 << 10;
 
+/// Bytes of a piece of the run: what leaves in one write.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// What may wait longer than it need, as a part of each bound: lines leave by the thousand.
+const SLACK: usize = 16;
+
 /// Where the rank stands in a key's sequence: above more lines than a run can have.
 const RANK_SHIFT: u32 = 56;
 
@@ -26,9 +32,14 @@ const RANK_SHIFT: u32 = 56;
 #[derive(Debug, Default)]
 pub struct Sorter {
     run: VecDeque<Entry>,
-    /// The lines of `run`, one after the other, from `written` on.
-    run_bytes: Vec<u8>,
+    /// The lines of `run`, one after the other, none in two pieces.
+    pieces: VecDeque<Vec<u8>>,
+    /// Bytes of the first piece that were written.
     written: usize,
+    /// Bytes of `run`.
+    run_bytes: usize,
+    /// A piece that was written, to be used again.
+    spare: Vec<u8>,
     strays: BinaryHeap<Reverse<Stray>>,
     /// Lines of `strays` in any order, and lines that were written.
     stray_bytes: Vec<u8>,
@@ -38,6 +49,8 @@ pub struct Sorter {
     now: Timestamp,
     /// Lines of this time and later are not written yet, whatever `now` is.
     hold: Option<Timestamp>,
+    /// When `horizon` comes here, lines are written, in nanoseconds.
+    due: u64,
 }
 
 /// Where a line stands in the order: its time in nanoseconds, then its arrival.
@@ -69,7 +82,7 @@ impl Sorter {
     }
 
     /// Takes the line that `fill` appends, which became known at capture time `now`, and writes
-    /// the lines that need not wait any longer.
+    /// lines that need not wait any longer once there are some.
     ///
     /// # Errors
     /// When `out` cannot be written.
@@ -81,8 +94,13 @@ impl Sorter {
         fill: impl FnOnce(&mut Vec<u8>),
     ) -> io::Result<()> {
         self.now = self.now.max(now);
-        self.take(stamp.0.max(self.horizon()), 0, fill);
-        self.release(out)
+        let horizon = self.horizon();
+        self.take(stamp.0.max(horizon), 0, fill);
+        let full = self.held() > SORT_LINES || self.held_bytes() > SORT_BYTES;
+        if full || horizon >= self.due {
+            self.release(out)?;
+        }
+        Ok(())
     }
 
     /// Takes lines that somebody else made, behind the report's own of the same time and in the order
@@ -107,12 +125,9 @@ impl Sorter {
         };
         self.sequence += 1;
         if self.run.back().is_none_or(|last| last.key <= key) {
-            let start = self.run_bytes.len();
-            fill(&mut self.run_bytes);
-            self.run.push_back(Entry {
-                key,
-                len: self.run_bytes.len() - start,
-            });
+            let len = self.append(fill);
+            self.run_bytes += len;
+            self.run.push_back(Entry { key, len });
         } else {
             let start = self.stray_bytes.len();
             fill(&mut self.stray_bytes);
@@ -122,6 +137,25 @@ impl Sorter {
                 len: self.stray_bytes.len() - start,
             }));
         }
+    }
+
+    /// Appends a line to the run; returns its length.
+    fn append(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let open = self
+            .pieces
+            .back()
+            .is_some_and(|last| last.len() < PIECE_BYTES);
+        if !open {
+            let mut piece = std::mem::take(&mut self.spare);
+            piece.reserve(PIECE_BYTES);
+            self.pieces.push_back(piece);
+        }
+        let Some(piece) = self.pieces.back_mut() else {
+            return 0;
+        };
+        let start = piece.len();
+        fill(piece);
+        piece.len() - start
     }
 
     /// Capture time is `now`: writes the lines that need not wait any longer.
@@ -155,15 +189,21 @@ impl Sorter {
     }
 
     fn held_bytes(&self) -> usize {
-        (self.run_bytes.len() - self.written) + (self.stray_bytes.len() - self.stray_waste)
+        self.run_bytes + (self.stray_bytes.len() - self.stray_waste)
     }
 
     fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
         let horizon = self.horizon();
+        self.due = horizon.saturating_add(SORT_TIME.as_nanos() as u64 / SLACK as u64);
         let horizon = self.hold.map_or(horizon, |until| horizon.min(until.0));
-        let lines = self.held().saturating_sub(SORT_LINES);
-        let bytes = self.held_bytes().saturating_sub(SORT_BYTES);
-        let mut left = (lines, bytes);
+        let over = |held: usize, bound: usize| match held > bound {
+            true => held - (bound - bound / SLACK),
+            false => 0,
+        };
+        let mut left = (
+            over(self.held(), SORT_LINES),
+            over(self.held_bytes(), SORT_BYTES),
+        );
         self.write_while(out, |key, len| {
             let due = key.time < horizon || left != (0, 0);
             left = (left.0.saturating_sub(1), left.1.saturating_sub(len));
@@ -199,20 +239,23 @@ impl Sorter {
         }
     }
 
-    /// Writes the next `len` bytes of the run in one piece.
-    fn write_run(&mut self, len: usize, out: &mut impl Write) -> io::Result<()> {
-        if len == 0 {
-            return Ok(());
-        }
-        let end = self.written + len;
-        out.write_all(self.run_bytes.get(self.written..end).unwrap_or_default())?;
-        self.written = end;
-        if self.run.is_empty() {
-            self.run_bytes.clear();
-            self.written = 0;
-        } else if self.written > COMPACT_BYTES && self.written > self.run_bytes.len() / 2 {
-            self.run_bytes.drain(..self.written);
-            self.written = 0;
+    /// Writes the next `len` bytes of the run, a piece at a time.
+    fn write_run(&mut self, mut len: usize, out: &mut impl Write) -> io::Result<()> {
+        self.run_bytes -= len;
+        while len > 0
+            && let Some(piece) = self.pieces.front_mut()
+        {
+            let rest = piece.get(self.written..).unwrap_or_default();
+            let part = rest.get(..len).unwrap_or(rest);
+            out.write_all(part)?;
+            len -= part.len();
+            self.written += part.len();
+            if self.written == piece.len() {
+                self.written = 0;
+                self.spare = self.pieces.pop_front().unwrap_or_default();
+                self.spare.clear();
+                self.spare.shrink_to(PIECE_BYTES * 2);
+            }
         }
         Ok(())
     }
@@ -274,7 +317,8 @@ mod tests {
         }
         sorter.finish(&mut out).unwrap();
         assert_eq!(sorter.held(), 0);
-        assert_eq!((sorter.run_bytes.len(), sorter.stray_bytes.len()), (0, 0));
+        assert_eq!((sorter.run_bytes, sorter.stray_bytes.len()), (0, 0));
+        assert!(sorter.pieces.is_empty());
         String::from_utf8(out).unwrap()
     }
 
@@ -331,7 +375,8 @@ mod tests {
             sorter.push(stamp, now, &mut out, fill).unwrap();
             assert!(sorter.held() <= SORT_LINES);
         }
-        assert_eq!(out.len(), 80);
+        assert_eq!(out.len(), 8 * (SORT_LINES + 10 - sorter.held()));
+        assert!(sorter.held() >= SORT_LINES - SORT_LINES / SLACK);
         assert_eq!(out[..8], (now.0 - (SORT_LINES as u64 + 1)).to_be_bytes());
     }
 
@@ -346,9 +391,11 @@ mod tests {
                 .push(stamp, now, &mut out, |bytes| bytes.extend_from_slice(&line))
                 .unwrap();
             assert!(sorter.held_bytes() <= SORT_BYTES);
-            assert!(sorter.run_bytes.len() + sorter.stray_bytes.len() <= 3 * SORT_BYTES);
+            let pieces: usize = sorter.pieces.iter().map(Vec::capacity).sum();
+            assert!(pieces + sorter.stray_bytes.len() <= 3 * SORT_BYTES);
         }
-        assert_eq!(out.len(), SORT_BYTES);
+        assert_eq!(out.len() + sorter.held_bytes(), 2 * SORT_BYTES);
+        assert!(out.len() <= SORT_BYTES + SORT_BYTES / SLACK);
     }
 
     #[test]

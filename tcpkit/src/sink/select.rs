@@ -38,7 +38,7 @@ impl Select {
             && (exchange.error || !self.errors)
             && (self.include_blocking || !exchange.blocking)
             && self.client(exchange.endpoints.client.ip())
-            && self.command(exchange.protocol, exchange.command, exchange.text)
+            && self.is_command(exchange.protocol, exchange.command, exchange.text)
     }
 
     /// Whether this unanswered request is printed. One whose connection closed, or that waited
@@ -50,7 +50,7 @@ impl Select {
             && !self.errors
             && (self.include_blocking || !unanswered.blocking)
             && self.client(unanswered.endpoints.client.ip())
-            && self.command(unanswered.protocol, unanswered.command, unanswered.text)
+            && self.is_command(unanswered.protocol, unanswered.command, unanswered.text)
     }
 
     /// Whether what this client does is printed.
@@ -58,11 +58,14 @@ impl Select {
         self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client))
     }
 
+    #[inline]
+    fn is_command(&self, protocol: &dyn Protocol, command: u16, text: &[u8]) -> bool {
+        self.commands.is_empty() || self.is_listed(protocol, command, text)
+    }
+
     /// By label; a command without a label of its own by the first word of its text.
-    fn command(&self, protocol: &dyn Protocol, command: u16, text: &[u8]) -> bool {
-        if self.commands.is_empty() {
-            return true;
-        }
+    #[inline(never)]
+    fn is_listed(&self, protocol: &dyn Protocol, command: u16, text: &[u8]) -> bool {
         let label = protocol
             .commands()
             .get(usize::from(command))

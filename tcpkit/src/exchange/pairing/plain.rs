@@ -3,7 +3,7 @@
 //! Whatever does not hold here is left to the rules themselves, with the whole message.
 
 use super::{Context, Pairing, Pending, Segment, TRUST};
-use crate::exchange::{Confidence, Report, Tally};
+use crate::exchange::{Confidence, Exchange, Report, Span, Tally};
 use crate::flow::Direction;
 use crate::limits;
 use crate::protocol::{Input, Output, Plain};
@@ -91,7 +91,7 @@ impl Pairing {
         true
     }
 
-    /// A response to a request that awaits just one, which nobody wants to be told of.
+    /// A response to a request that awaits just one.
     #[inline(always)]
     fn plain_response(
         &mut self,
@@ -104,12 +104,7 @@ impl Pairing {
             return false;
         };
         let (asked, answered) = (front.last.time, input.last.time);
-        if !self.is_clear()
-            || front.flags != 0
-            || front.replies != 1
-            || answered < asked
-            || report.wants_exchanges()
-        {
+        if !self.is_clear() || front.flags != 0 || front.replies != 1 || answered < asked {
             return false;
         }
         let tally = Tally {
@@ -124,10 +119,56 @@ impl Pairing {
             resynced: self.confidence != Confidence::Exact,
         };
         report.answered(context.service, &tally);
+        if report.wants_exchanges() {
+            self.tell_plain(context, &tally, input, report);
+        }
         self.heard = answered;
         self.last_response = self.last_response.max(answered);
         self.answered = self.answered.max(plain.end(input));
         self.remove(0);
         true
+    }
+
+    /// Tells whoever wants whole exchanges of a plain response to the oldest request.
+    #[inline(never)]
+    fn tell_plain(
+        &self,
+        context: &Context<'_>,
+        tally: &Tally,
+        input: &Input<'_>,
+        report: &mut impl Report,
+    ) {
+        let Some(front) = self.pending.as_slice().first() else {
+            return;
+        };
+        let answered = input.last.time;
+        let wait = self.last_response.min(answered).since(front.last.time);
+        report.exchange(
+            context.service,
+            &Exchange {
+                endpoints: &context.parties.endpoints(),
+                protocol: context.protocol,
+                command: tally.command,
+                text: self.text(front),
+                text_len: front.text_len,
+                request: front.span(),
+                response: Some(Span {
+                    first: input.last,
+                    last: input.last,
+                    size: tally.response_bytes,
+                }),
+                latency: Some(tally.latency),
+                wait: wait.min(tally.latency),
+                status: 0,
+                status_text: &[],
+                hits: tally.hits,
+                misses: tally.misses,
+                error: false,
+                blocking: false,
+                early: false,
+                cut: false,
+                confidence: self.confidence,
+            },
+        );
     }
 }

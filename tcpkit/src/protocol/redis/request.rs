@@ -64,7 +64,7 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Request> {
 /// The number of arguments, the first one's length, and what follows. Eight bytes at once, as
 /// nearly all requests have few arguments and a short name.
 #[inline(always)]
-fn begin(bytes: &[u8]) -> Option<(u32, u32, &[u8])> {
+pub(super) fn begin(bytes: &[u8]) -> Option<(u32, u32, &[u8])> {
     const FORM: u64 = u64::from_le_bytes(*b"*\0\r\n$\0\r\n");
     const SIGNS: u64 = u64::from_le_bytes([255, 0, 255, 255, 255, 0, 255, 255]);
     if let Some((word, rest)) = bytes.split_first_chunk::<8>() {

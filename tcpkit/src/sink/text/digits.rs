@@ -31,6 +31,18 @@ pub fn push_fixed(out: &mut Vec<u8>, number: u64, width: usize) {
 /// Appends nanoseconds as milliseconds with three decimals, cut: `11.234`.
 pub fn push_millis(out: &mut Vec<u8>, nanoseconds: u64) {
     let micros = nanoseconds / 1_000;
+    if micros < EIGHT {
+        // Five digits of milliseconds, of which one stays, and three behind the point.
+        let word = eight(micros);
+        let zeros = ((word ^ eight(0)).trailing_zeros() / 8).min(4);
+        let [whole, point] = [8 * (5 - zeros), 8 * (6 - zeros)];
+        let text = u128::from(word >> (8 * zeros)) & ((1 << whole) - 1)
+            | u128::from(b'.') << whole
+            | u128::from(word >> 40) << point;
+        let start = out.len();
+        out.extend_from_slice(&text.to_le_bytes());
+        return out.truncate(start + 9 - zeros as usize);
+    }
     push_number(out, micros / 1_000);
     out.push(b'.');
     push_fixed(out, micros % 1_000, 3);
@@ -162,6 +174,8 @@ mod tests {
             (11_234_567, "11.234"),
             (9_999_999, "9.999"),
             (5_003_120_000, "5003.120"),
+            (99_999_999_999, "99999.999"),
+            (100_000_000_000, "100000.000"),
         ] {
             assert_eq!(text(|out| push_millis(out, nanoseconds)), shown);
         }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub(super) mod digits;
 mod line;
+mod parties;
 mod raw;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may")]
@@ -28,13 +29,15 @@ use crate::limits::REPORT_BUFFER;
 use crate::source::Timestamp;
 use crate::source::live::Drift;
 use clock::Clock;
+use line::With;
+use parties::Parties;
 
 /// Prints lines to `W`.
 #[derive(Debug)]
 pub struct TextSink<W: Write> {
     out: BufWriter<W>,
     select: Select,
-    clock: Clock,
+    with: With,
     sorter: Sorter,
     packets: bool,
     quiet: bool,
@@ -48,7 +51,10 @@ impl<W: Write> TextSink<W> {
         Self {
             out: BufWriter::with_capacity(REPORT_BUFFER, out),
             select,
-            clock: Clock::new(zone, b' '),
+            with: With {
+                clock: Clock::new(zone, b' '),
+                parties: Parties::new(),
+            },
             sorter: Sorter::new(),
             packets: false,
             quiet: false,
@@ -84,7 +90,7 @@ impl<W: Write> TextSink<W> {
     /// Prints wall times, where the clock of the frames is another one.
     #[must_use]
     pub fn with_drift(mut self, drift: Drift) -> Self {
-        self.clock.set_drift(drift);
+        self.with.clock.set_drift(drift);
         self
     }
 
@@ -96,7 +102,7 @@ impl<W: Write> TextSink<W> {
 
     /// Prints the ports of an interval that ended at `stamp`.
     fn ports(&mut self, stamp: Timestamp, ports: &[PortSummary]) -> io::Result<()> {
-        let clock = &mut self.clock;
+        let clock = &mut self.with.clock;
         self.sorter.push(stamp, stamp, &mut self.out, |out| {
             for port in ports {
                 clock.push_micros(stamp, out);
@@ -116,8 +122,8 @@ impl<W: Write> TextSink<W> {
         if exchange.confidence == Confidence::Ambiguous || !self.select.exchange(exchange) {
             return self.sorter.advance(now, &mut self.out);
         }
-        let clock = &mut self.clock;
-        let fill = |out: &mut Vec<u8>| line::exchange(out, clock, exchange, stamp);
+        let with = &mut self.with;
+        let fill = |out: &mut Vec<u8>| line::exchange(out, with, exchange, stamp);
         self.sorter.push(stamp, now, &mut self.out, fill)
     }
 
@@ -126,8 +132,8 @@ impl<W: Write> TextSink<W> {
         if !self.select.unanswered(unanswered) {
             return self.sorter.advance(stamp, &mut self.out);
         }
-        let clock = &mut self.clock;
-        let fill = |out: &mut Vec<u8>| line::unanswered(out, clock, unanswered);
+        let with = &mut self.with;
+        let fill = |out: &mut Vec<u8>| line::unanswered(out, with, unanswered);
         self.sorter.push(stamp, stamp, &mut self.out, fill)
     }
 
@@ -139,7 +145,7 @@ impl<W: Write> TextSink<W> {
         if !self.packets || event.packet.payload_len == 0 || !self.select.client(client.ip()) {
             return Ok(());
         }
-        let (clock, stamp) = (&mut self.clock, event.packet.time);
+        let (clock, stamp) = (&mut self.with.clock, event.packet.time);
         let fill = |out: &mut Vec<u8>| raw::packet(out, clock, &event.packet, event.direction);
         self.sorter.push(stamp, stamp, &mut self.out, fill)
     }
