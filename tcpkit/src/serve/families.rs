@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::sink::stats::histogram::least;
-use crate::sink::stats::snapshot::{Command, Latency, Period, Port, Pushes, Snapshot, Stage};
+use crate::sink::stats::snapshot::{Command, Latency, Period, Port, Pushes, Ring, Snapshot, Stage};
 use crate::sink::stats::{Account, BOUNDS, bucket};
 
 /// Nanoseconds of a second.
@@ -59,8 +59,8 @@ pub struct Sample<'a, V> {
 /// A label's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label<'a> {
-    /// A port.
-    Port(u16),
+    /// A port, or which one of several of a kind.
+    Number(u32),
     /// A word.
     Text(&'a str),
 }
@@ -152,6 +152,15 @@ const OF_STAGES: &[Counter<Stage>] = &[
     counter("capture.lost", FRAMES, "What was lost in each stage of the capture", |of| of.lost),
 ];
 
+/// Name, help, value.
+type OfRings = (&'static str, &'static str, fn(&Ring) -> u64);
+
+#[rustfmt::skip]
+const OF_RINGS: [OfRings; 2] = [
+    ("capture.ring.size", "What each ring between kernel and reader holds", |ring| ring.size_bytes),
+    ("capture.ring.highest_fill", "The most of each ring that was in use at once since the start", |ring| ring.highest_fill_bytes),
+];
+
 #[rustfmt::skip]
 const OF_CAPTURE: &[Counter<Account>] = &[
     counter("capture.frames", FRAMES, "Frames that were seen", |of| of.frames),
@@ -173,6 +182,11 @@ pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
         .into_iter()
         .chain(snapshot.pushes.as_ref().map(of_pushes))
         .chain(OF_STAGES.iter().map(|counter| of_stages(snapshot, counter)))
+        .chain(
+            OF_RINGS
+                .iter()
+                .filter_map(|gauge| of_rings(snapshot, gauge)),
+        )
         .chain(all.into_iter().flat_map(of_period))
 }
 
@@ -217,6 +231,20 @@ fn of_stages<'a>(snapshot: &'a Snapshot, counter: &'static Counter<Stage>) -> Fa
     counted(counter, snapshot.stages.iter(), label)
 }
 
+/// A gauge of all rings; `None` where there are none.
+fn of_rings<'a>(snapshot: &'a Snapshot, &(name, help, of): &OfRings) -> Option<Family<'a>> {
+    let samples = (0..).zip(&snapshot.rings).map(|(number, ring)| Sample {
+        labels: vec![("ring", Label::Number(number))],
+        value: of(ring) as f64,
+    });
+    (!snapshot.rings.is_empty()).then(|| Family {
+        name,
+        help,
+        unit: Unit::Bytes,
+        values: Values::Gauge(samples.collect()),
+    })
+}
+
 fn of_period(all: &Period) -> impl Iterator<Item = Family<'_>> {
     let of_commands = OF_COMMANDS
         .iter()
@@ -259,7 +287,7 @@ fn family<'a, T>(counter: &'static Counter<T>, samples: Vec<Sample<'a, u64>>) ->
 }
 
 fn of_port(port: &Port) -> Vec<(&'static str, Label<'_>)> {
-    vec![("port", Label::Port(port.port))]
+    vec![("port", Label::Number(u32::from(port.port)))]
 }
 
 fn of_each_command<'a>(all: &'a Period, counter: &'static Counter<Command>) -> Family<'a> {
@@ -275,7 +303,7 @@ fn of_each_way<'a>(all: &'a Period, counters: &'static [Counter<Port>; 2]) -> Fa
         let ways = ["in", "out"].into_iter().zip(counters);
         ways.map(|(way, counter)| Sample {
             labels: vec![
-                ("port", Label::Port(port.port)),
+                ("port", Label::Number(u32::from(port.port))),
                 ("direction", Label::Text(way)),
             ],
             value: (counter.of)(port),
@@ -292,7 +320,7 @@ fn commands(all: &Period) -> impl Iterator<Item = (&Port, &Command)> {
 
 fn of_command<'a>(port: &Port, command: &'a Command) -> Vec<(&'static str, Label<'a>)> {
     vec![
-        ("port", Label::Port(port.port)),
+        ("port", Label::Number(u32::from(port.port))),
         ("protocol", Label::Text(&command.protocol)),
         ("command", Label::Text(&command.command)),
     ]
@@ -318,7 +346,7 @@ fn statuses(all: &Period) -> Family<'_> {
     let samples = all.ports.iter().flat_map(|port| {
         port.statuses.iter().map(|status| Sample {
             labels: vec![
-                ("port", Label::Port(port.port)),
+                ("port", Label::Number(u32::from(port.port))),
                 ("protocol", Label::Text(&status.protocol)),
                 ("status", Label::Text(&status.status)),
                 (
@@ -386,6 +414,7 @@ mod tests {
             OF_COMMANDS.iter().map(|one| (one.name, one.unit)).collect(),
             OF_PORTS.iter().map(|one| (one.name, one.unit)).collect(),
             OF_STAGES.iter().map(|one| (one.name, one.unit)).collect(),
+            OF_RINGS.map(|(name, ..)| (name, Unit::Bytes)).to_vec(),
             OF_CAPTURE
                 .iter()
                 .map(|one| (one.name, one.unit))

@@ -239,6 +239,7 @@ impl Clerk {
             bounds_ns: BOUNDS.to_vec(),
             keys: self.shown.form(),
             stages: self.book.stages(),
+            rings: self.book.rings(),
             pushes: self.settings.pushes.as_ref().map(super::otlp::Counts::now),
             periods: self.book.periods(&self.shown, whole),
         }

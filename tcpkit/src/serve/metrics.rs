@@ -108,7 +108,7 @@ fn histogram(durations: &Durations<'_>, mut metric: MetricEncoder<'_>) -> Result
 impl EncodeLabelValue for Label<'_> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), Error> {
         match self {
-            Self::Port(port) => u32::from(*port).encode(encoder),
+            Self::Number(number) => number.encode(encoder),
             Self::Text(text) => text.encode(encoder),
         }
     }

@@ -181,7 +181,7 @@ fn metric(family: &Family<'_>, data: Data) -> Metric {
 
 fn attributes(labels: &[(&str, Label<'_>)]) -> Vec<KeyValue> {
     let attribute = |(key, label): &(&str, Label<'_>)| match label {
-        Label::Port(port) => attribute(key, Value::IntValue(i64::from(*port))),
+        Label::Number(number) => attribute(key, Value::IntValue(i64::from(*number))),
         Label::Text(value) => text(key, value),
     };
     labels.iter().map(attribute).collect()
@@ -246,6 +246,7 @@ mod tests {
             bounds_ns: BOUNDS.to_vec(),
             keys: KeyForm::None,
             stages: Vec::new(),
+            rings: Vec::new(),
             pushes: None,
             periods,
         }
