@@ -22,6 +22,7 @@ mod net;
 mod output;
 mod prometheus;
 mod readers;
+mod rings;
 mod run;
 mod scripts;
 mod servers;

@@ -39,7 +39,7 @@ fn told(namespace: &Namespace, sent: &str) -> String {
 }
 
 /// The body of an answer.
-fn body(namespace: &Namespace, path: &str) -> String {
+pub fn body(namespace: &Namespace, path: &str) -> String {
     let told = told(namespace, &format!("GET {path} HTTP/1.0\r\n\r\n"));
     let (head, body) = told.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(" 200 "), "{path}: {head}");
