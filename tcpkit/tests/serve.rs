@@ -262,6 +262,27 @@ fn clients_that_speak_no_http_get_the_classic_form() {
     stream.read_to_string(&mut told).unwrap();
     assert_eq!(told, expected);
     assert!(begun.elapsed() < Duration::from_secs(1));
+    // What might have become a method, but will not.
+    let mut stream = run.connect();
+    stream.write_all(b"GE").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    told.clear();
+    stream.read_to_string(&mut told).unwrap();
+    assert_eq!(told, expected);
+}
+
+/// Not every client sends its request in one piece.
+#[test]
+fn a_method_that_comes_in_two_pieces_is_one() {
+    let mut run = Run::start(&Case::named("redis-cli"), &[]);
+    run.summary();
+    let mut stream = run.connect();
+    stream.write_all(b"GE").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    stream.write_all(b"T /healthz HTTP/1.0\r\n\r\n").unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.0 200 OK\r\n"), "{told}");
 }
 
 #[test]
