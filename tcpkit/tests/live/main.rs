@@ -15,6 +15,7 @@ mod bonds;
 mod clients;
 mod counts;
 mod disturbed;
+mod doctor;
 mod interfaces;
 mod kernel;
 mod life;
