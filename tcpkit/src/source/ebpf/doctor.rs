@@ -21,7 +21,7 @@ pub fn doctor(interface: Option<&str>) -> Result<String, Refusal> {
     let chosen = chosen(interface, &found)?;
     let mut report = String::new();
     host(&mut report);
-    let mut kernel = match Kernel::load(&Interest::default(), false) {
+    let mut kernel = match load() {
         Ok(mut kernel) => {
             programs(&mut report, &mut kernel);
             costs(&mut report);
@@ -131,6 +131,15 @@ fn costs(report: &mut String) {
         Err(refusal) => format!("not known: {refusal}"),
     };
     line(report, "cost a frame", &told);
+}
+
+/// The programs, unless rights are missing: what is refused then is refused for one reason, which is told once.
+fn load() -> Result<Kernel, Refusal> {
+    let mut kernel = Kernel::load(&Interest::default(), false)?;
+    if !system::has_capabilities() {
+        kernel.program(program::INGRESS).map(|_| ())?;
+    }
+    Ok(kernel)
 }
 
 /// What nobody needs a right to know.
