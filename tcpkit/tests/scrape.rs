@@ -105,6 +105,7 @@ fn snapshot(book: &Book) -> Snapshot {
         stages: book.stages(),
         rings: book.rings(),
         pushes: None,
+        scripts: tcpkit::sink::stats::metrics::Snapshot::default(),
         periods: book.periods(&Shown::Not, false),
     }
 }

@@ -105,6 +105,7 @@ pub(super) fn start(
         },
         mode: options.mode.unwrap_or(Mode::Auto).name(),
         live: options.read.is_none(),
+        scripts: setup.scripts.metrics.clone(),
         pushes: options.otlp.as_ref().map(|_| otlp::Counts::default()),
     };
     let mut service = Service::start(settings, readers.listeners)?;

@@ -241,6 +241,7 @@ impl Clerk {
             stages: self.book.stages(),
             rings: self.book.rings(),
             pushes: self.settings.pushes.as_ref().map(super::otlp::Counts::now),
+            scripts: self.settings.scripts.snapshot(),
             periods: self.book.periods(&self.shown, whole),
         }
     }

@@ -7,12 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Account;
+use super::metrics;
 
 /// Version of the shape.
 pub const VERSION: u32 = 1;
 
 /// Everything that is counted, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// [`VERSION`].
     pub v: u32,
@@ -41,6 +42,9 @@ pub struct Snapshot {
     pub rings: Vec<Ring>,
     /// What became of pushes to an OpenTelemetry collector; without `--otlp` there are none.
     pub pushes: Option<Pushes>,
+    /// What scripts have counted since the start.
+    #[serde(default)]
+    pub scripts: metrics::Snapshot,
     /// The same figures since the start, and over the last 10 s, 1 min and 5 min, in this order.
     pub periods: Vec<Period>,
 }

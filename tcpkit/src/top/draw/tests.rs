@@ -157,6 +157,7 @@ fn snapshot(second: u64) -> Snapshot {
             },
         ],
         pushes: None,
+        scripts: crate::sink::stats::metrics::Snapshot::default(),
         periods: vec![period],
     }
 }
