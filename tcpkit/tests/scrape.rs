@@ -43,6 +43,7 @@ fn book() -> Book {
             figures: detail.take(&stats),
             open: BTreeMap::new(),
             stages: Vec::new(),
+            rings: Vec::new(),
             asked: false,
             last: false,
         });
@@ -102,7 +103,9 @@ fn snapshot(book: &Book) -> Snapshot {
         bounds_ns: BOUNDS.to_vec(),
         keys: KeyForm::None,
         stages: book.stages(),
+        rings: book.rings(),
         pushes: None,
+        scripts: tcpkit::sink::stats::metrics::Snapshot::default(),
         periods: book.periods(&Shown::Not, false),
     }
 }

@@ -262,6 +262,27 @@ fn clients_that_speak_no_http_get_the_classic_form() {
     stream.read_to_string(&mut told).unwrap();
     assert_eq!(told, expected);
     assert!(begun.elapsed() < Duration::from_secs(1));
+    // What might have become a method, but will not.
+    let mut stream = run.connect();
+    stream.write_all(b"GE").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    told.clear();
+    stream.read_to_string(&mut told).unwrap();
+    assert_eq!(told, expected);
+}
+
+/// Not every client sends its request in one piece.
+#[test]
+fn a_method_that_comes_in_two_pieces_is_one() {
+    let mut run = Run::start(&Case::named("redis-cli"), &[]);
+    run.summary();
+    let mut stream = run.connect();
+    stream.write_all(b"GE").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    stream.write_all(b"T /healthz HTTP/1.0\r\n\r\n").unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.0 200 OK\r\n"), "{told}");
 }
 
 #[test]
@@ -371,6 +392,50 @@ fn parse_open_metrics(metrics: &str) {
         families = {family.name for family in parse(sys.stdin.read())}\n\
         assert 'tcpkit_request_duration_seconds' in families, families";
     check(&[&python().to_string_lossy(), "-c", script], metrics);
+}
+
+/// The same in the summary, the snapshot and the metrics; what Prometheus' own parsers take.
+#[test]
+#[cfg(feature = "lua")]
+fn what_scripts_count_is_served() {
+    let script = std::env::temp_dir().join(format!("tcpkit-served-{}.lua", std::process::id()));
+    let text = "function on_exchange(x)\n\
+        tcpkit.counter('asked', 0.5, { command = x.command })\n\
+        tcpkit.counter('not for Prometheus')\n\
+        tcpkit.histogram('size', x.response_bytes)\nend\n";
+    std::fs::write(&script, text).unwrap();
+    let args = ["-S", script.to_str().unwrap(), "-m", "redis"];
+    let mut run = Run::start(&Case::named("redis-commands"), &args);
+    let summary = run.summary();
+    std::fs::remove_file(&script).unwrap();
+    let snapshot: Value = serde_json::from_str(&run.body("/api/v1/snapshot")).unwrap();
+    assert_eq!(snapshot["scripts"], summary["scripts"]);
+    assert!(schema().is_valid(&snapshot), "{}", snapshot["scripts"]);
+    let counters = snapshot["scripts"]["counters"].as_array().unwrap();
+    let metrics = run.body("/metrics");
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.unwrap_or_else(|| panic!("no {name}: {metrics}"));
+        value.trim().parse::<f64>().unwrap()
+    };
+    for counter in counters.iter().filter(|counter| counter["name"] == "asked") {
+        let command = counter["labels"]["command"].as_str().unwrap();
+        let name = format!("tcpkit_script_asked_total{{command=\"{command}\"}}");
+        assert_eq!(value(&name), counter["value"].as_f64().unwrap(), "{name}");
+    }
+    assert!(counters.len() > 10 && !metrics.contains("not for"));
+    let sizes = &snapshot["scripts"]["histograms"][0];
+    let number = |name: &str| sizes[name].as_f64().unwrap();
+    assert_eq!(value("tcpkit_script_size_sum{} "), number("sum"));
+    for name in [
+        "tcpkit_script_size_count{} ",
+        "tcpkit_script_size_bucket{le=\"+Inf\"} ",
+    ] {
+        assert_eq!(value(name), number("count"), "{name}");
+    }
+    promtool(&metrics);
+    let open = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    parse_open_metrics(&run.get("/metrics", open).1);
 }
 
 /// Shows a text to a program that must have nothing to say about it.

@@ -26,15 +26,20 @@ pub fn main(options: &Options) -> Result<()> {
 }
 
 /// What the tests ask of Python, in the versions that they were written with.
-const PYTHON_PACKAGES: [&str; 2] = ["opentelemetry-proto==1.45.2", "prometheus-client==0.26.0"];
+const PYTHON_PACKAGES: [&str; 4] = [
+    "opentelemetry-proto==1.45.2",
+    "prometheus-client==0.26.0",
+    "rotel==0.0.1a15",
+    "PyYAML==6.0.2",
+];
 
-/// An environment beside the build with OpenTelemetry's own messages, on which the receiver of pushes stands, and
-/// Prometheus' own parser of OpenMetrics. Not the system's packages: the `python3` of the path may be another one.
+/// An environment beside the build with OpenTelemetry's own messages, on which the receiver of pushes stands, a collector,
+/// Prometheus' own parser of OpenMetrics, and one of YAML. Not the system's packages: the `python3` of the path may be another one.
 fn python() -> Result<()> {
     let folder = shell::target().join("python");
     let program = folder.join("bin/python");
     let program = program.to_string_lossy();
-    let imports = "import opentelemetry.proto, prometheus_client.openmetrics.parser";
+    let imports = "import opentelemetry.proto, prometheus_client.openmetrics.parser, rotel, yaml";
     if shell::output(&mut shell::command(&program, &["-c", imports])).is_ok() {
         return Ok(());
     }

@@ -121,17 +121,16 @@ end
 
 package.cpath = ""
 
+-- For functions that the script calls: the error is where it called them.
 local function refuse(name)
-  return function()
-    error(name .. " is not allowed: run with --lua-unsafe if the script is trusted", 2)
-  end
+  error(name .. " is not allowed: run with --lua-unsafe if the script is trusted", 3)
 end
 
 local function only(library, allowed)
   local kept = {}
   for name in allowed:gmatch("%S+") do kept[name] = libraries[library][name] end
   env[library] = setmetatable(kept, {
-    __index = function(_, name) refuse(library .. "." .. tostring(name))() end,
+    __index = function(_, name) refuse(library .. "." .. tostring(name)) end,
     __metatable = false,
   })
   package.loaded[library] = env[library]
@@ -145,7 +144,7 @@ only("os", "date time clock difftime exit")
 local loaded = package.loaded
 for _, name in ipairs { "ffi", "jit.util", "jit.opt", "jit.profile" } do loaded[name] = nil end
 env.package = setmetatable({ loaded = loaded, path = package.path, config = package.config }, {
-  __index = function(_, name) refuse("package." .. tostring(name))() end,
+  __index = function(_, name) refuse("package." .. tostring(name)) end,
   __metatable = false,
 })
 loaded.package, loaded.bit = env.package, bit
@@ -165,7 +164,7 @@ end
 local reading = {}
 env.require = function(name)
   if type(name) ~= "string" then error("require: a name is needed", 2) end
-  if name == "ffi" then refuse("ffi")() end
+  if name == "ffi" then refuse("ffi") end
   if loaded[name] ~= nil then return loaded[name] end
   local chunk = find(name)
   if reading[name] then error("require: module '" .. name .. "' requires itself", 2) end
@@ -183,7 +182,7 @@ end
 -- What would lead to the code that runs the script, and through it to the FFI.
 
 env.debug = setmetatable({ traceback = env.debug.traceback }, {
-  __index = function(_, name) refuse("debug." .. tostring(name))() end,
+  __index = function(_, name) refuse("debug." .. tostring(name)) end,
   __metatable = false,
 })
 local jit = env.jit

@@ -217,7 +217,7 @@ impl Run<'_> {
         notices.append(&mut self.worker.outlet().notices);
         let live = self.live();
         if let Some(desk) = self.worker.outlet().desk() {
-            desk.set_stages(live.stages());
+            desk.set_source(&live);
         }
         notices.extend(self.loss.look(now, &live));
         self.outputs.tell(notices);
@@ -238,7 +238,7 @@ impl Run<'_> {
         let live = self.live();
         let mut notices = self.engine.take_notices();
         if let Some(desk) = self.worker.outlet().desk() {
-            desk.set_stages(live.stages());
+            desk.set_source(&live);
         }
         let mut outlet = self.worker.finish();
         notices.append(&mut outlet.notices);

@@ -32,8 +32,12 @@ const LOOK_EVERY: usize = 1024;
 /// A sentence for the user: what cannot be opened, read or written.
 pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let options = setup.options;
-    let readers = readers::open(options, &mut Vec::new())?;
+    let mut notices = Vec::new();
+    let readers = readers::open(options, &mut notices)?;
     let source = FileSource::open(path)?;
+    if options.linger {
+        tell(&notices);
+    }
     let run = Run {
         setup,
         service: readers::start(setup, readers, Box::new(|notice| tell([&notice])))?,

@@ -30,12 +30,30 @@ pub(super) fn open(options: &Options, notices: &mut Vec<String>) -> anyhow::Resu
     let variable = |name: &str| std::env::var(name).ok();
     let collector = options.otlp.as_deref();
     let collector = collector.map(|url| otlp::Settings::new(url, variable));
+    let collector = collector.transpose();
+    let collector = collector.map_err(|error| anyhow!("--otlp: {error}"))?;
+    let listeners = listen(options, notices)?;
+    notices.extend(served(&listeners));
     Ok(Readers {
-        collector: collector
-            .transpose()
-            .map_err(|error| anyhow!("--otlp: {error}"))?,
-        listeners: listen(options, notices)?,
+        listeners,
+        collector,
     })
+}
+
+/// Where statistics are served, and how to open them where they stay on this host.
+fn served(listeners: &[TcpListener]) -> Option<String> {
+    let addresses = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok());
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let first = addresses.first()?;
+    let urls: Vec<_> = addresses.iter().map(|at| format!("http://{at}/")).collect();
+    let mut sentence = format!("statistics are served at {}", urls.join(", "));
+    if addresses.iter().all(|address| address.ip().is_loopback()) {
+        let port = first.port();
+        sentence += &format!(", on this host alone: -P 0.0.0.0:{port} opens them to others");
+    }
+    Some(sentence)
 }
 
 fn listen(options: &Options, notices: &mut Vec<String>) -> anyhow::Result<Vec<TcpListener>> {
@@ -87,6 +105,7 @@ pub(super) fn start(
         },
         mode: options.mode.unwrap_or(Mode::Auto).name(),
         live: options.read.is_none(),
+        scripts: setup.scripts.metrics.clone(),
         pushes: options.otlp.as_ref().map(|_| otlp::Counts::default()),
     };
     let mut service = Service::start(settings, readers.listeners)?;

@@ -4,10 +4,11 @@
 //! whose number is bounded; never a client or a key. Units are seconds and bytes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::sink::stats::histogram::least;
-use crate::sink::stats::snapshot::{Command, Latency, Period, Port, Pushes, Snapshot, Stage};
-use crate::sink::stats::{Account, BOUNDS, bucket};
+use crate::sink::stats::snapshot::{Command, Latency, Period, Port, Pushes, Ring, Snapshot, Stage};
+use crate::sink::stats::{Account, BOUNDS, metrics};
 
 /// Nanoseconds of a second.
 pub const SECOND: f64 = 1e9;
@@ -16,7 +17,7 @@ pub const SECOND: f64 = 1e9;
 #[derive(Clone, Debug)]
 pub struct Family<'a> {
     /// Its name without the program's, words of namespaces separated by dots.
-    pub name: &'static str,
+    pub name: Cow<'a, str>,
     /// What it tells, for people.
     pub help: &'static str,
     /// What its values are measured in.
@@ -41,17 +42,19 @@ pub enum Unit {
 pub enum Values<'a> {
     /// They only grow.
     Counter(Vec<Sample<'a, u64>>),
+    /// They only grow, not by whole numbers alone.
+    Sum(Vec<Sample<'a, f64>>),
     /// They come and go.
     Gauge(Vec<Sample<'a, f64>>),
-    /// How often which duration was seen.
-    Histogram(Vec<Sample<'a, Durations<'a>>>),
+    /// How often which duration, or other size, was seen.
+    Histogram(Vec<Sample<'a, Sizes<'a>>>),
 }
 
 /// One series.
 #[derive(Clone, Debug)]
 pub struct Sample<'a, V> {
     /// Names and values.
-    pub labels: Vec<(&'static str, Label<'a>)>,
+    pub labels: Vec<(&'a str, Label<'a>)>,
     /// What it holds.
     pub value: V,
 }
@@ -59,20 +62,35 @@ pub struct Sample<'a, V> {
 /// A label's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label<'a> {
-    /// A port.
-    Port(u16),
+    /// A port, or which one of several of a kind.
+    Number(u32),
     /// A word.
     Text(&'a str),
 }
 
-/// Durations, in the two forms in which they are told.
+/// Durations or other sizes, in the two forms in which they are told.
 #[derive(Clone, Debug)]
-pub struct Durations<'a> {
+pub struct Sizes<'a> {
     /// With the places that add up across hosts.
     pub latency: &'a Latency,
-    /// By the buckets of [`BOUNDS`], the last for what is over.
+    /// By `bounds`, the last for what is over.
     pub classes: Cow<'a, [u64]>,
+    /// Inclusive upper bounds of the classes.
+    pub bounds: &'static [u64],
+    /// How much of what is counted here makes one of the family's unit.
+    pub scale: f64,
 }
+
+/// Bounds of what scripts measure, whose range nobody knows: a thousandth, and each power of ten up to a billion.
+const DECADES: [u64; 13] = {
+    let mut bounds = [1; 13];
+    let mut place = 1;
+    while place < bounds.len() {
+        bounds[place] = bounds[place - 1] * 10;
+        place += 1;
+    }
+    bounds
+};
 
 /// A counter of every `T`.
 struct Counter<T: 'static> {
@@ -152,6 +170,15 @@ const OF_STAGES: &[Counter<Stage>] = &[
     counter("capture.lost", FRAMES, "What was lost in each stage of the capture", |of| of.lost),
 ];
 
+/// Name, help, value.
+type OfRings = (&'static str, &'static str, fn(&Ring) -> u64);
+
+#[rustfmt::skip]
+const OF_RINGS: [OfRings; 2] = [
+    ("capture.ring.size", "What each ring between kernel and reader holds", |ring| ring.size_bytes),
+    ("capture.ring.highest_fill", "The most of each ring that was in use at once since the start", |ring| ring.highest_fill_bytes),
+];
+
 #[rustfmt::skip]
 const OF_CAPTURE: &[Counter<Account>] = &[
     counter("capture.frames", FRAMES, "Frames that were seen", |of| of.frames),
@@ -173,12 +200,18 @@ pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
         .into_iter()
         .chain(snapshot.pushes.as_ref().map(of_pushes))
         .chain(OF_STAGES.iter().map(|counter| of_stages(snapshot, counter)))
+        .chain(
+            OF_RINGS
+                .iter()
+                .filter_map(|gauge| of_rings(snapshot, gauge)),
+        )
         .chain(all.into_iter().flat_map(of_period))
+        .chain(of_scripts(&snapshot.scripts))
 }
 
 fn about(snapshot: &Snapshot) -> Vec<Family<'_>> {
-    let gauge = |name, help, unit, labels, value| Family {
-        name,
+    let gauge = |name: &'static str, help, unit, labels, value| Family {
+        name: name.into(),
         help,
         unit,
         values: Values::Gauge(vec![Sample { labels, value }]),
@@ -205,7 +238,7 @@ fn of_pushes(pushes: &Pushes) -> Family<'_> {
         value,
     });
     Family {
-        name: "otlp.pushes",
+        name: "otlp.pushes".into(),
         help: "Pushes to the OpenTelemetry collector",
         unit: Unit::Of("{push}"),
         values: Values::Counter(samples.collect()),
@@ -215,6 +248,20 @@ fn of_pushes(pushes: &Pushes) -> Family<'_> {
 fn of_stages<'a>(snapshot: &'a Snapshot, counter: &'static Counter<Stage>) -> Family<'a> {
     let label = |stage: &'a Stage| vec![("stage", Label::Text(&stage.name))];
     counted(counter, snapshot.stages.iter(), label)
+}
+
+/// A gauge of all rings; `None` where there are none.
+fn of_rings<'a>(snapshot: &'a Snapshot, &(name, help, of): &OfRings) -> Option<Family<'a>> {
+    let samples = (0..).zip(&snapshot.rings).map(|(number, ring)| Sample {
+        labels: vec![("ring", Label::Number(number))],
+        value: of(ring) as f64,
+    });
+    (!snapshot.rings.is_empty()).then(|| Family {
+        name: name.into(),
+        help,
+        unit: Unit::Bytes,
+        values: Values::Gauge(samples.collect()),
+    })
 }
 
 fn of_period(all: &Period) -> impl Iterator<Item = Family<'_>> {
@@ -251,7 +298,7 @@ fn counted<'a, T>(
 
 fn family<'a, T>(counter: &'static Counter<T>, samples: Vec<Sample<'a, u64>>) -> Family<'a> {
     Family {
-        name: counter.name,
+        name: counter.name.into(),
         help: counter.help,
         unit: counter.unit,
         values: Values::Counter(samples),
@@ -259,7 +306,7 @@ fn family<'a, T>(counter: &'static Counter<T>, samples: Vec<Sample<'a, u64>>) ->
 }
 
 fn of_port(port: &Port) -> Vec<(&'static str, Label<'_>)> {
-    vec![("port", Label::Port(port.port))]
+    vec![("port", Label::Number(u32::from(port.port)))]
 }
 
 fn of_each_command<'a>(all: &'a Period, counter: &'static Counter<Command>) -> Family<'a> {
@@ -275,7 +322,7 @@ fn of_each_way<'a>(all: &'a Period, counters: &'static [Counter<Port>; 2]) -> Fa
         let ways = ["in", "out"].into_iter().zip(counters);
         ways.map(|(way, counter)| Sample {
             labels: vec![
-                ("port", Label::Port(port.port)),
+                ("port", Label::Number(u32::from(port.port))),
                 ("direction", Label::Text(way)),
             ],
             value: (counter.of)(port),
@@ -292,7 +339,7 @@ fn commands(all: &Period) -> impl Iterator<Item = (&Port, &Command)> {
 
 fn of_command<'a>(port: &Port, command: &'a Command) -> Vec<(&'static str, Label<'a>)> {
     vec![
-        ("port", Label::Port(port.port)),
+        ("port", Label::Number(u32::from(port.port))),
         ("protocol", Label::Text(&command.protocol)),
         ("command", Label::Text(&command.command)),
     ]
@@ -301,13 +348,10 @@ fn of_command<'a>(port: &Port, command: &'a Command) -> Vec<(&'static str, Label
 fn durations(all: &Period) -> Family<'_> {
     let samples = commands(all).map(|(port, command)| Sample {
         labels: of_command(port, command),
-        value: Durations {
-            latency: &command.latency,
-            classes: Cow::Borrowed(&command.latencies),
-        },
+        value: durations_in(&command.latency, Cow::Borrowed(&command.latencies)),
     });
     Family {
-        name: "request.duration",
+        name: "request.duration".into(),
         help: "Time from a request's last byte to its response's first",
         unit: Unit::Seconds,
         values: Values::Histogram(samples.collect()),
@@ -318,7 +362,7 @@ fn statuses(all: &Period) -> Family<'_> {
     let samples = all.ports.iter().flat_map(|port| {
         port.statuses.iter().map(|status| Sample {
             labels: vec![
-                ("port", Label::Port(port.port)),
+                ("port", Label::Number(u32::from(port.port))),
                 ("protocol", Label::Text(&status.protocol)),
                 ("status", Label::Text(&status.status)),
                 (
@@ -330,7 +374,7 @@ fn statuses(all: &Period) -> Family<'_> {
         })
     });
     Family {
-        name: "responses",
+        name: "responses".into(),
         help: "Responses with a status other than plain success",
         unit: RESPONSES,
         values: Values::Counter(samples.collect()),
@@ -343,7 +387,7 @@ fn open(all: &Period) -> Family<'_> {
         value: port.tcp.open as f64,
     });
     Family {
-        name: "tcp.open_connections",
+        name: "tcp.open_connections".into(),
         help: "TCP connections that are open",
         unit: CONNECTIONS,
         values: Values::Gauge(samples.collect()),
@@ -353,32 +397,151 @@ fn open(all: &Period) -> Family<'_> {
 fn handshakes(all: &Period) -> Family<'_> {
     let samples = all.ports.iter().map(|port| Sample {
         labels: of_port(port),
-        value: Durations {
-            latency: &port.tcp.handshake,
-            classes: Cow::Owned(classes(&port.tcp.handshake)),
-        },
+        value: durations_in(
+            &port.tcp.handshake,
+            Cow::Owned(classes(&port.tcp.handshake, &BOUNDS)),
+        ),
     });
     Family {
-        name: "tcp.handshake.duration",
+        name: "tcp.handshake.duration".into(),
         help: "Time from a connection's first SYN to the end of its handshake",
         unit: Unit::Seconds,
         values: Values::Histogram(samples.collect()),
     }
 }
 
+fn durations_in<'a>(latency: &'a Latency, classes: Cow<'a, [u64]>) -> Sizes<'a> {
+    Sizes {
+        latency,
+        classes,
+        bounds: &BOUNDS,
+        scale: SECOND,
+    }
+}
+
 /// Places of histograms are narrower than what is between two bounds.
-fn classes(latency: &Latency) -> Vec<u64> {
-    let mut classes = vec![0; BOUNDS.len() + 1];
+fn classes(latency: &Latency, bounds: &[u64]) -> Vec<u64> {
+    let mut classes = vec![0; bounds.len() + 1];
     for &(place, count) in &latency.histogram {
-        classes[bucket(least(usize::from(place)))] += count;
+        let least = least(usize::from(place));
+        classes[bounds.partition_point(|bound| *bound < least)] += count;
     }
     classes
 }
 
+/// What scripts count, under `script` and the names that they gave. Names that Prometheus does not take, for a
+/// metric or a label, are in the snapshot alone; so is a histogram that is called as a counter is.
+fn of_scripts(scripts: &metrics::Snapshot) -> impl Iterator<Item = Family<'_>> {
+    let mut counters = Named::new();
+    for one in &scripts.counters {
+        let name = one.name.strip_suffix("_total").unwrap_or(&one.name);
+        counters.add(name, &one.labels, one.value);
+    }
+    let mut histograms = Named::new();
+    for one in &scripts.histograms {
+        if !counters.0.contains_key(one.name.as_str()) {
+            let sizes = Sizes {
+                latency: &one.places,
+                classes: Cow::Owned(classes(&one.places, &DECADES)),
+                bounds: &DECADES,
+                scale: metrics::SCALE,
+            };
+            histograms.add(&one.name, &one.labels, sizes);
+        }
+    }
+    let family = |name: &str, values| Family {
+        name: format!("script.{name}").into(),
+        help: "Kept by a script",
+        unit: Unit::Of("1"),
+        values,
+    };
+    let counters = counters.0.into_iter();
+    let counters = counters.map(move |(name, all)| family(name, Values::Sum(all)));
+    let histograms = histograms.0.into_iter();
+    counters.chain(histograms.map(move |(name, all)| family(name, Values::Histogram(all))))
+}
+
+/// Series by the names of their metrics.
+struct Named<'a, V>(BTreeMap<&'a str, Vec<Sample<'a, V>>>);
+
+impl<'a, V> Named<'a, V> {
+    fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Adds a series, if its names are such that it can be told, and none with the same labels is there.
+    fn add(&mut self, name: &'a str, labels: &'a BTreeMap<String, String>, value: V) {
+        let reserved = |name: &str| name == "le" || name.starts_with("__");
+        if !is_word(name) || labels.keys().any(|name| !is_word(name) || reserved(name)) {
+            return;
+        }
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), Label::Text(value)));
+        let labels: Vec<_> = labels.collect();
+        let all = self.0.entry(name).or_default();
+        if all.iter().all(|other| other.labels != labels) {
+            all.push(Sample { labels, value });
+        }
+    }
+}
+
+/// What Prometheus takes for a name: letters, digits and underscores, no digit first.
+fn is_word(name: &str) -> bool {
+    let first = name.bytes().next();
+    first.is_some_and(|first| !first.is_ascii_digit())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 #[cfg(test)]
+#[expect(clippy::panic, reason = "a test may")]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn what_scripts_count_is_told_once_and_under_names_that_prometheus_takes() {
+        let counter = |name: &str, pairs: &[(&str, &str)]| metrics::Counter {
+            name: name.to_owned(),
+            labels: labels(pairs),
+            value: 1.5,
+        };
+        let histogram = |name: &str| metrics::Distribution {
+            name: name.to_owned(),
+            ..metrics::Distribution::default()
+        };
+        let scripts = metrics::Snapshot {
+            counters: vec![
+                counter("asked", &[("client", "10.0.0.1")]),
+                counter("asked", &[("client", "10.0.0.2")]),
+                counter("asked_total", &[("client", "10.0.0.2")]),
+                counter("asked", &[("a-b", "1")]),
+                counter("asked", &[("le", "1")]),
+                counter("two words", &[]),
+                counter("4", &[]),
+            ],
+            histograms: vec![histogram("asked"), histogram("size")],
+            dropped: 0,
+        };
+        let told: Vec<(String, usize)> = of_scripts(&scripts)
+            .map(|family| match family.values {
+                Values::Sum(all) => (family.name.into_owned(), all.len()),
+                Values::Histogram(all) => (family.name.into_owned(), all.len()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected = [("script.asked", 2), ("script.size", 1)];
+        assert_eq!(told, expected.map(|(name, count)| (name.to_owned(), count)));
+    }
 
     #[test]
     fn names_are_unique() {
@@ -386,6 +549,7 @@ mod tests {
             OF_COMMANDS.iter().map(|one| (one.name, one.unit)).collect(),
             OF_PORTS.iter().map(|one| (one.name, one.unit)).collect(),
             OF_STAGES.iter().map(|one| (one.name, one.unit)).collect(),
+            OF_RINGS.map(|(name, ..)| (name, Unit::Bytes)).to_vec(),
             OF_CAPTURE
                 .iter()
                 .map(|one| (one.name, one.unit))

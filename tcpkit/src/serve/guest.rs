@@ -6,9 +6,9 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::pages::Form;
 use super::routes::{self, Routes};
@@ -50,13 +50,21 @@ async fn speaks_http(stream: &TcpStream) -> bool {
     match timeout_at(until, stream.peek(&mut first)).await {
         Ok(Ok(count @ 1..)) => {
             let begun = first.get(..count).unwrap_or(&first);
-            METHODS.iter().any(|method| {
-                let shorter = begun.len().min(method.len());
-                begun.get(..shorter) == method.get(..shorter)
-            })
+            if METHODS.iter().any(|method| begun.starts_with(method)) {
+                return true;
+            }
+            let may_become = METHODS.iter().any(|method| method.starts_with(begun));
+            may_become && !ends(stream, until).await
         }
         _ => false,
     }
+}
+
+/// Whether a client has ended its input by then.
+async fn ends(stream: &TcpStream, until: Instant) -> bool {
+    sleep_until(until).await;
+    let ready = timeout(Duration::ZERO, stream.ready(Interest::READABLE)).await;
+    matches!(ready, Ok(Ok(ready)) if ready.is_read_closed())
 }
 
 async fn serve_classic(mut stream: TcpStream, routes: &Routes) {

@@ -239,7 +239,9 @@ impl Clerk {
             bounds_ns: BOUNDS.to_vec(),
             keys: self.shown.form(),
             stages: self.book.stages(),
+            rings: self.book.rings(),
             pushes: self.settings.pushes.as_ref().map(super::otlp::Counts::now),
+            scripts: self.settings.scripts.snapshot(),
             periods: self.book.periods(&self.shown, whole),
         }
     }

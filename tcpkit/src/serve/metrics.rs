@@ -13,8 +13,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{self, Registry};
 
-use super::families::{Durations, Family, Label, SECOND, Unit, Values, families};
-use crate::sink::stats::BOUNDS;
+use super::families::{Family, Label, Sizes, Unit, Values, families};
 use crate::sink::stats::snapshot::Snapshot;
 
 /// OpenMetrics 1.0.
@@ -72,7 +71,7 @@ fn encode(family: &Family<'_>, encoder: &mut DescriptorEncoder<'_>) -> Result<()
         Unit::Of(_) => None,
     };
     let kind = match &family.values {
-        Values::Counter(_) => MetricType::Counter,
+        Values::Counter(_) | Values::Sum(_) => MetricType::Counter,
         Values::Gauge(_) => MetricType::Gauge,
         Values::Histogram(_) => MetricType::Histogram,
     };
@@ -86,6 +85,10 @@ fn series(values: &Values<'_>, mut metric: MetricEncoder<'_>) -> Result<(), Erro
             let mut metric = metric.encode_family(&one.labels)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&one.value, None)
         }),
+        Values::Sum(all) => all.iter().try_for_each(|one| {
+            let mut metric = metric.encode_family(&one.labels)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&one.value, None)
+        }),
         Values::Gauge(all) => all
             .iter()
             .try_for_each(|one| metric.encode_family(&one.labels)?.encode_gauge(&one.value)),
@@ -95,20 +98,20 @@ fn series(values: &Values<'_>, mut metric: MetricEncoder<'_>) -> Result<(), Erro
     }
 }
 
-/// A histogram with the bounds of cli.md in seconds, and +Inf.
-fn histogram(durations: &Durations<'_>, mut metric: MetricEncoder<'_>) -> Result<(), Error> {
-    let bounds = BOUNDS.iter().map(|&bound| bound as f64 / SECOND);
+/// A histogram with its bounds in the family's unit, and +Inf.
+fn histogram(sizes: &Sizes<'_>, mut metric: MetricEncoder<'_>) -> Result<(), Error> {
+    let bounds = sizes.bounds.iter().map(|&bound| bound as f64 / sizes.scale);
     let bounds = bounds.chain([f64::INFINITY]);
-    let classes = durations.classes.iter().copied();
+    let classes = sizes.classes.iter().copied();
     let buckets: Vec<(f64, u64)> = bounds.zip(classes).collect();
-    let sum = durations.latency.sum as f64 / SECOND;
-    metric.encode_histogram::<NoLabelSet>(sum, durations.latency.count, &buckets, None)
+    let sum = sizes.latency.sum as f64 / sizes.scale;
+    metric.encode_histogram::<NoLabelSet>(sum, sizes.latency.count, &buckets, None)
 }
 
 impl EncodeLabelValue for Label<'_> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), Error> {
         match self {
-            Self::Port(port) => u32::from(*port).encode(encoder),
+            Self::Number(number) => number.encode(encoder),
             Self::Text(text) => text.encode(encoder),
         }
     }

@@ -23,9 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use self::keeper::{Keeper, Reader};
-use crate::sink::stats::Rules;
 use crate::sink::stats::desk::Desk;
 use crate::sink::stats::snapshot::KeyForm;
+use crate::sink::stats::{Metrics, Rules};
 
 /// What is to be served.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Settings {
     pub mode: &'static str,
     /// Capture time is the time of day: it goes on where nothing is captured.
     pub live: bool,
+    /// What scripts count.
+    pub scripts: Metrics,
     /// What becomes of pushes, where there are such.
     pub pushes: Option<otlp::Counts>,
 }

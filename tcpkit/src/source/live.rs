@@ -53,6 +53,18 @@ pub struct Counters {
     pub cut: u64,
     /// Frames that the engine could not parse and left out.
     pub unparsed: u64,
+    /// The rings between kernel and reader, where the engine has such and can look into them.
+    pub rings: Vec<RingFill>,
+}
+
+/// How full a ring was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingFill {
+    /// Bytes that it has room for, those of heads of records included.
+    pub size: u64,
+    /// The most bytes of it that were in use at once. A record that does not fit into the rest is lost, so a ring loses
+    /// before the two are equal.
+    pub highest: u64,
 }
 
 impl Counters {

@@ -39,7 +39,7 @@ fn told(namespace: &Namespace, sent: &str) -> String {
 }
 
 /// The body of an answer.
-fn body(namespace: &Namespace, path: &str) -> String {
+pub fn body(namespace: &Namespace, path: &str) -> String {
     let told = told(namespace, &format!("GET {path} HTTP/1.0\r\n\r\n"));
     let (head, body) = told.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(" 200 "), "{path}: {head}");
@@ -351,6 +351,25 @@ fn hostile_readers_take_nothing_from_the_capture() {
 }
 
 #[test]
+fn where_statistics_are_served_is_told_and_how_others_may_read_them() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let here = "statistics are served at http://127.0.0.1:33333/, on this host alone: -P 0.0.0.0:33333 opens them to others";
+    let two = "statistics are served at http://0.0.0.0:4000/, http://[::1]:4001/\n";
+    for (args, told) in [
+        (&[][..], here),
+        (&["-P", "33333"], here),
+        (&["-P", "0.0.0.0:4000", "-P", "[::1]:4001"], two),
+    ] {
+        let run = Run::start(&namespace, &[&["-i", "lo"], args].concat());
+        let said = run.stop().said;
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+#[test]
 fn statistics_are_served_nowhere_where_that_is_asked_for() {
     if !privileged() {
         return;
@@ -358,7 +377,7 @@ fn statistics_are_served_nowhere_where_that_is_asked_for() {
     let namespace = Namespace::new();
     let run = Run::start(&namespace, &["-i", "lo", "-P", "off"]);
     assert!(namespace.within(|| TcpStream::connect(SERVED).is_err()));
-    run.stop();
+    assert!(!run.stop().said.contains("statistics are served"));
 }
 
 /// Of the default port that is a notice, of one that was asked for an error before anything is captured.

@@ -255,6 +255,11 @@ fn reported_loss_is_real_loss() {
         let lost: u64 = lost.map(|count| count.as_u64().unwrap()).sum();
         assert!(lost > 0, "{live}");
         assert!(ended.said.contains("lost"), "{}", ended.said);
+        assert_eq!(
+            live["rings"].as_array().unwrap().is_empty(),
+            engine.contains(&"pcap"),
+            "{live}"
+        );
         let read = Report::of(
             &theirs,
             &["-p".to_owned(), "6379".to_owned(), "-q".to_owned()],

@@ -121,6 +121,19 @@ fn what_could_harm_the_host_is_refused_by_name() {
     }
 }
 
+/// Also where the script does not catch it: with the place, in a hook and at start.
+#[test]
+fn what_is_refused_is_told() {
+    let why = "is not allowed: run with --lua-unsafe if the script is trusted";
+    let said = harmless("function process()\n io.open('x')\nend").stderr;
+    assert!(
+        said.contains(&format!("script.lua:2: io.open {why}")),
+        "{said}"
+    );
+    let said = over("require('ffi')\nfunction process() end", "redis-split", &[]).stderr;
+    assert!(said.contains(&format!("script.lua:1: ffi {why}")), "{said}");
+}
+
 #[test]
 fn the_ffi_cannot_be_reached() {
     let script = r#"

@@ -1,7 +1,7 @@
 //! What an OpenTelemetry collector is pushed, and which collectors cannot keep a run from its work.
 //!
-//! What is pushed is read by a receiver on OpenTelemetry's own Python package; the oracle is the summary of the same
-//! run, which other tests hold to what servers and clients knew.
+//! What is pushed is read by a receiver on OpenTelemetry's own Python package, at once or behind a collector that somebody else
+//! wrote; the oracle is the summary of the same run, or its snapshot, which other tests hold to what servers and clients knew.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
@@ -9,6 +9,7 @@
 mod support;
 
 mod bad;
+mod collector;
 mod receiver;
 mod told;
 

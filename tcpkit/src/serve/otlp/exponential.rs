@@ -5,7 +5,6 @@
 
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 
-use crate::serve::families::SECOND;
 use crate::sink::stats::histogram::middle;
 use crate::sink::stats::snapshot::Latency;
 
@@ -13,16 +12,16 @@ use crate::sink::stats::snapshot::Latency;
 /// quantile is within 1.1 %. Twice as many buckets would bring 0.13 % and messages of twice the size.
 pub(super) const SCALE: i32 = 7;
 
-/// How many latencies were 0, and the buckets of the others, in seconds.
-pub(super) fn buckets(latency: &Latency) -> (u64, Buckets) {
+/// How many latencies were 0, and the buckets of the others, in a unit of which `scale` of theirs are one.
+pub(super) fn buckets(latency: &Latency, scale: f64) -> (u64, Buckets) {
     let places = latency.histogram.iter();
     let (zeros, others): (Vec<_>, Vec<_>) = places.copied().partition(|(place, _)| *place == 0);
     let zeros = zeros.iter().map(|(_, count)| count).sum();
-    let offset = others.first().map_or(0, |(place, _)| index(*place));
+    let offset = others.first().map_or(0, |(place, _)| index(*place, scale));
     let mut bucket_counts = Vec::new();
     // Places ascend, and so do their buckets.
     for (place, count) in others {
-        let bucket = usize::try_from(index(place) - offset).unwrap_or_default();
+        let bucket = usize::try_from(index(place, scale) - offset).unwrap_or_default();
         if bucket_counts.len() <= bucket {
             bucket_counts.resize(bucket + 1, 0);
         }
@@ -37,14 +36,15 @@ pub(super) fn buckets(latency: &Latency) -> (u64, Buckets) {
 
 /// The bucket that a place's middle falls into: bucket `i` holds what is over `base^i` and at most `base^(i+1)`,
 /// with `base = 2^(2^-SCALE)` (OpenTelemetry's data model, "Exponential Buckets").
-fn index(place: u16) -> i32 {
-    let seconds = middle(usize::from(place)) as f64 / SECOND;
-    (seconds.log2() * f64::from(1 << SCALE)).ceil() as i32 - 1
+fn index(place: u16, scale: f64) -> i32 {
+    let size = middle(usize::from(place)) as f64 / scale;
+    (size.log2() * f64::from(1 << SCALE)).ceil() as i32 - 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::families::SECOND;
     use crate::sink::stats::histogram::{BUCKETS, bucket};
     use proptest::prelude::*;
 
@@ -69,16 +69,16 @@ mod tests {
     #[test]
     fn buckets_ascend_with_places() {
         for place in 2..BUCKETS as u16 {
-            assert!(index(place) >= index(place - 1), "{place}");
+            assert!(index(place, SECOND) >= index(place - 1, SECOND), "{place}");
         }
     }
 
     #[test]
     fn the_longest_range_is_bounded() {
-        let (_, buckets) = buckets(&latency(&[1, u64::MAX]));
+        let (_, buckets) = buckets(&latency(&[1, u64::MAX]), SECOND);
         assert_eq!(
             buckets.bucket_counts.len(),
-            (index(BUCKETS as u16 - 1) - index(1) + 1) as usize
+            (index(BUCKETS as u16 - 1, SECOND) - index(1, SECOND) + 1) as usize
         );
         assert!(buckets.bucket_counts.len() <= 43 << SCALE);
     }
@@ -89,7 +89,7 @@ mod tests {
             mut values in prop::collection::vec(0u64..1 << 40, 1..400),
             part in 0.01f64..1.0,
         ) {
-            let (zeros, buckets) = buckets(&latency(&values));
+            let (zeros, buckets) = buckets(&latency(&values), SECOND);
             let total = zeros + buckets.bucket_counts.iter().sum::<u64>();
             prop_assert_eq!(total, values.len() as u64);
             values.sort_unstable();

@@ -20,7 +20,7 @@ use prost::Message as _;
 
 use super::exponential::{self, SCALE};
 use crate::limits;
-use crate::serve::families::{Durations, Family, Label, SECOND, Sample, Unit, Values, families};
+use crate::serve::families::{Family, Label, Sample, Sizes, Unit, Values, families};
 use crate::sink::stats::snapshot::{Build, Snapshot};
 
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
@@ -93,6 +93,7 @@ impl Span {
         let metric = |data| metric(family, data);
         match &family.values {
             Values::Counter(all) => parts(all, |part| metric(self.sum(part))),
+            Values::Sum(all) => parts(all, |part| metric(self.growing(part))),
             Values::Gauge(all) => parts(all, |part| metric(self.gauge(part))),
             Values::Histogram(all) => parts(all, |part| metric(self.histogram(part))),
         }
@@ -102,6 +103,18 @@ impl Span {
         let points = samples.iter().map(|one| {
             let value = i64::try_from(one.value).unwrap_or(i64::MAX);
             self.number(&one.labels, number_data_point::Value::AsInt(value))
+        });
+        Data::Sum(Sum {
+            data_points: points.collect(),
+            aggregation_temporality: CUMULATIVE,
+            is_monotonic: true,
+        })
+    }
+
+    fn growing(self, samples: &[Sample<'_, f64>]) -> Data {
+        let points = samples.iter().map(|one| {
+            let value = number_data_point::Value::AsDouble(one.value);
+            self.number(&one.labels, value)
         });
         Data::Sum(Sum {
             data_points: points.collect(),
@@ -134,26 +147,26 @@ impl Span {
         }
     }
 
-    fn histogram(self, samples: &[Sample<'_, Durations<'_>>]) -> Data {
+    fn histogram(self, samples: &[Sample<'_, Sizes<'_>>]) -> Data {
         Data::ExponentialHistogram(ExponentialHistogram {
-            data_points: samples.iter().map(|one| self.durations(one)).collect(),
+            data_points: samples.iter().map(|one| self.sizes(one)).collect(),
             aggregation_temporality: CUMULATIVE,
         })
     }
 
-    fn durations(self, sample: &Sample<'_, Durations<'_>>) -> ExponentialHistogramDataPoint {
-        let latency = sample.value.latency;
-        let (zero_count, buckets) = exponential::buckets(latency);
+    fn sizes(self, sample: &Sample<'_, Sizes<'_>>) -> ExponentialHistogramDataPoint {
+        let (latency, scale) = (sample.value.latency, sample.value.scale);
+        let (zero_count, buckets) = exponential::buckets(latency, scale);
         ExponentialHistogramDataPoint {
             attributes: attributes(&sample.labels),
             start_time_unix_nano: self.begun,
             time_unix_nano: self.now,
             count: latency.count,
-            sum: Some(latency.sum as f64 / SECOND),
+            sum: Some(latency.sum as f64 / scale),
             scale: SCALE,
             zero_count,
             positive: Some(buckets),
-            max: (latency.count > 0).then(|| latency.max as f64 / SECOND),
+            max: (latency.count > 0).then(|| latency.max as f64 / scale),
             ..ExponentialHistogramDataPoint::default()
         }
     }
@@ -181,7 +194,7 @@ fn metric(family: &Family<'_>, data: Data) -> Metric {
 
 fn attributes(labels: &[(&str, Label<'_>)]) -> Vec<KeyValue> {
     let attribute = |(key, label): &(&str, Label<'_>)| match label {
-        Label::Port(port) => attribute(key, Value::IntValue(i64::from(*port))),
+        Label::Number(number) => attribute(key, Value::IntValue(i64::from(*number))),
         Label::Text(value) => text(key, value),
     };
     labels.iter().map(attribute).collect()
@@ -246,7 +259,9 @@ mod tests {
             bounds_ns: BOUNDS.to_vec(),
             keys: KeyForm::None,
             stages: Vec::new(),
+            rings: Vec::new(),
             pushes: None,
+            scripts: crate::sink::stats::metrics::Snapshot::default(),
             periods,
         }
     }

@@ -386,8 +386,9 @@ function drawFacts(all, of) {
     ["handshake p50", shake(tcp.handshake.p50), tcp.handshake.p50], ["handshake p99", shake(tcp.handshake.p99), tcp.handshake.p99], ["handshake max", shake(tcp.handshake.max), tcp.handshake.max],
   ]);
   table("stages", [col("stage, since the start", (s) => s.name, (s) => s.name, "text wrap"), col("passed", (s) => s.passed), quiet(col("lost", (s) => s.lost))], now.stages);
-  const a = of.coverage;
+  const a = of.coverage, ring = now.rings.reduce((most, one) => (most && most.highest_fill_bytes >= one.highest_fill_bytes ? most : one), null);
   facts($("account"), [
+    ...(ring ? [[`fullest ring of ${bytes(ring.size_bytes)}, at most`, bytes(ring.highest_fill_bytes), ring.highest_fill_bytes]] : []),
     count("frames seen", a.frames), count("of monitored conversations", a.matched), count("dropped by the capture", a.dropped, "bad"), count("gaps", a.gaps, "bad"), ["bytes in gaps", bytes(a.gap_bytes), a.gap_bytes, a.gap_bytes ? "bad" : "zero"],
     count("duplicate frames", a.duplicates), count("conversations", a.conversations), count("joined in the middle", a.joined), count("opaque (TLS and the like)", a.opaque),
     count("not recognised", a.unrecognised), count("malformed messages", a.malformed), count("forgotten for room", a.evicted + a.overflowed),

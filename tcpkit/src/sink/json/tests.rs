@@ -9,7 +9,7 @@ use crate::sink::sample;
 use crate::sink::stats::live::Live;
 use crate::sink::stats::summary::Summary;
 use crate::sink::stats::{Rules, Stats};
-use crate::source::live::Counters;
+use crate::source::live::{Counters, RingFill};
 
 const DOCUMENT: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -178,11 +178,15 @@ fn the_summary_of_a_live_run_is_of_the_schema_and_told() {
     let counters = Counters {
         matched: 10,
         delivered: 7,
-        lost: vec![("buffer full", 3)],
+        lost: vec![("ring full", 3)],
+        rings: vec![RingFill {
+            size: 4096,
+            highest: 4000,
+        }],
         ..Counters::default()
     };
     let mut summary = Summary::new(&Stats::new(Rules::default(), &[6379]), 1);
-    summary.live = Some(Live::new("libpcap on lo".to_owned(), counters));
+    summary.live = Some(Live::new("TC (TCX) on lo".to_owned(), counters));
     let object = serde_json::to_value(&summary).unwrap();
     let validator = jsonschema::validator_for(&schema()).unwrap();
     if let Err(error) = validator.validate(&object) {

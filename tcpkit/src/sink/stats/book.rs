@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::figures::Figures;
 use super::keys::Shown;
 use super::shape;
-use super::snapshot::{Period, Span, Stage};
+use super::snapshot::{Period, Ring, Span, Stage};
 use crate::limits;
 use crate::source::Timestamp;
 
@@ -29,6 +29,8 @@ pub struct Parcel {
     pub open: BTreeMap<u16, u64>,
     /// What the source says of itself, where it is this worker that asks it.
     pub stages: Vec<Stage>,
+    /// Its rings, as [`Parcel::stages`].
+    pub rings: Vec<Ring>,
     /// It answers a reader.
     pub asked: bool,
     /// The worker has ended.
@@ -43,6 +45,7 @@ pub struct Book {
     windows: [Window; 3],
     open: BTreeMap<usize, BTreeMap<u16, u64>>,
     stages: Vec<Stage>,
+    rings: Vec<Ring>,
     begun: Option<Timestamp>,
     now: Timestamp,
 }
@@ -74,6 +77,7 @@ impl Book {
             ],
             open: BTreeMap::new(),
             stages: Vec::new(),
+            rings: Vec::new(),
             begun: None,
             now: Timestamp::default(),
         }
@@ -92,6 +96,7 @@ impl Book {
         self.open.insert(parcel.worker, parcel.open);
         if !parcel.stages.is_empty() {
             self.stages = parcel.stages;
+            self.rings = parcel.rings;
         }
         self.pass(parcel.now);
     }
@@ -118,6 +123,11 @@ impl Book {
     /// Places where frames pass before they are walked, and what they lost.
     pub fn stages(&self) -> Vec<Stage> {
         shape::stages(&self.stages, &self.total.account)
+    }
+
+    /// The rings between kernel and reader.
+    pub fn rings(&self) -> Vec<Ring> {
+        self.rings.clone()
     }
 
     /// The figures since the start, and in `whole` those of the windows too.
@@ -233,6 +243,7 @@ mod tests {
             figures,
             open: BTreeMap::new(),
             stages: Vec::new(),
+            rings: Vec::new(),
             asked: false,
             last: false,
         }

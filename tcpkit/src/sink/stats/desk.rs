@@ -11,7 +11,8 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 use super::book::Parcel;
 use super::detail::Detail;
-use super::snapshot::{Snapshot, Stage};
+use super::live::Live;
+use super::snapshot::{Ring, Snapshot, Stage};
 use super::{Rules, Stats};
 use crate::source::Timestamp;
 
@@ -71,6 +72,7 @@ pub struct Desk {
     kept: Option<Box<Parcel>>,
     open: BTreeMap<u16, u64>,
     stages: Vec<Stage>,
+    rings: Vec<Ring>,
     begun: Timestamp,
     now: Timestamp,
 }
@@ -94,6 +96,7 @@ impl Desk {
             kept: None,
             open: BTreeMap::new(),
             stages: Vec::new(),
+            rings: Vec::new(),
             begun: Timestamp::default(),
             now: Timestamp::default(),
         }
@@ -112,9 +115,10 @@ impl Desk {
         self.open = open;
     }
 
-    /// What the source says of the places where its frames pass.
-    pub fn set_stages(&mut self, stages: Vec<Stage>) {
-        self.stages = stages;
+    /// What the source says of itself: the places where its frames pass, and its rings.
+    pub fn set_source(&mut self, live: &Live) {
+        self.stages = live.stages();
+        self.rings.clone_from(&live.rings);
     }
 
     /// Hands over all that was counted.
@@ -157,6 +161,7 @@ impl Desk {
             figures,
             open: self.open.clone(),
             stages: self.stages.clone(),
+            rings: self.rings.clone(),
             asked: false,
             last: false,
         })

@@ -5,6 +5,8 @@
 
 use hdrhistogram::Histogram as Summary;
 
+use super::snapshot::Latency;
+
 /// Bits of a value that are told apart after its leading one.
 const BITS: u32 = 6;
 const PARTS: usize = 1 << BITS;
@@ -95,6 +97,23 @@ impl Histogram {
     pub fn mean(&self) -> u64 {
         let count = u128::from(self.count());
         self.sum.checked_div(count).unwrap_or(0) as u64
+    }
+
+    /// All that it holds, as snapshots tell it.
+    pub fn latency(&self) -> Latency {
+        let [p50, p90, p99, p999] = self.quantiles([0.5, 0.9, 0.99, 0.999]);
+        let places = (0..).zip(self.counts.iter().copied());
+        Latency {
+            count: self.count(),
+            sum: u64::try_from(self.sum).unwrap_or(u64::MAX),
+            avg: self.mean(),
+            p50,
+            p90,
+            p99,
+            p999,
+            max: self.max,
+            histogram: places.filter(|(_, count)| *count > 0).collect(),
+        }
     }
 
     /// The latencies that the given parts (0 to 1) of all are at or under, within 0.8 %.

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::snapshot::Stage;
-use crate::source::live::Counters;
+use super::snapshot::{Ring, Stage};
+use crate::source::live::{Counters, RingFill};
 
 /// A live run's own account, by stage.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,6 +26,8 @@ pub struct Live {
     pub cut: u64,
     /// Frames that the engine could not parse and left out.
     pub unparsed: u64,
+    /// The rings between kernel and reader, where the engine can look into them.
+    pub rings: Vec<Ring>,
     /// Lines of the report that did not fit into its queue.
     pub lines_dropped: u64,
     /// Frames to be saved that did not fit into their queue.
@@ -43,6 +45,7 @@ impl Live {
             lost: counters.lost,
             cut: counters.cut,
             unparsed: counters.unparsed,
+            rings: counters.rings.into_iter().map(Ring::from).collect(),
             ..Self::default()
         }
     }
@@ -84,11 +87,41 @@ impl Live {
             (self.unparsed, "frames not parsed"),
         ];
         write_counts(out, "engine", kept.into_iter())?;
+        self.write_rings(out)?;
         let dropped = [
             (self.lines_dropped, "lines of the report dropped"),
             (self.saves_dropped, "frames not saved"),
         ];
         write_counts(out, "output too slow", dropped.into_iter())
+    }
+
+    fn write_rings(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(fullest) = self.fullest() else {
+            return Ok(());
+        };
+        let (size, highest) = (fullest.size_bytes, fullest.highest_fill_bytes);
+        writeln!(
+            out,
+            "  rings: {} of {} KiB, the fullest held {} KiB at most ({} %)",
+            self.rings.len(),
+            size >> 10,
+            highest.div_ceil(1 << 10),
+            (highest * 100).checked_div(size).unwrap_or(0),
+        )
+    }
+
+    /// The ring that was nearest to losing, of rings of one size.
+    pub fn fullest(&self) -> Option<&Ring> {
+        self.rings.iter().max_by_key(|ring| ring.highest_fill_bytes)
+    }
+}
+
+impl From<RingFill> for Ring {
+    fn from(fill: RingFill) -> Self {
+        Self {
+            size_bytes: fill.size,
+            highest_fill_bytes: fill.highest,
+        }
     }
 }
 
@@ -119,6 +152,27 @@ fn by_cause<S: Serializer>(lost: &[(&'static str, u64)], to: S) -> Result<S::Ok,
 #[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fullest_ring_is_told() {
+        let fill = |highest| RingFill {
+            size: 2 << 20,
+            highest,
+        };
+        let counters = Counters {
+            rings: vec![fill(4096), fill((1 << 20) + 1), fill(0)],
+            ..Counters::default()
+        };
+        let live = Live::new("TC (TCX) on lo".to_owned(), counters);
+        let mut out = Vec::new();
+        live.write_text(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let line = "\n  rings: 3 of 2048 KiB, the fullest held 1025 KiB at most (50 %)\n";
+        assert!(text.ends_with(line), "{text}");
+        let json = serde_json::to_value(&live).unwrap();
+        assert_eq!(json["rings"][0]["size_bytes"], 2 << 20);
+        assert_eq!(json["rings"][0]["highest_fill_bytes"], 4096);
+    }
 
     #[test]
     fn what_is_not_zero_is_told() {

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Histogram;
+use super::snapshot::Latency;
 use crate::limits;
 
 /// Values of histograms are kept to a thousandth of whatever their unit is.
-const SCALE: f64 = 1000.0;
+pub const SCALE: f64 = 1000.0;
 
 /// A name and its labels, sorted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +98,7 @@ fn place<'a, T: Default>(
 }
 
 /// What scripts have counted.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Counters, by name and labels.
     pub counters: Vec<Counter>,
@@ -108,7 +109,7 @@ pub struct Snapshot {
 }
 
 /// A counter.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counter {
     /// As the script called it.
     pub name: String,
@@ -119,7 +120,7 @@ pub struct Counter {
 }
 
 /// A histogram, in the script's own unit.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Distribution {
     pub name: String,
@@ -131,6 +132,9 @@ pub struct Distribution {
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
+    /// The same in [`SCALE`] parts of the unit, with all places; not told to other hosts.
+    #[serde(skip)]
+    pub places: Latency,
 }
 
 fn counter((series, value): (&Series, &f64)) -> Counter {
@@ -154,6 +158,7 @@ fn histogram((series, values): (&Series, &Histogram)) -> Distribution {
         p99,
         p999,
         max: unit(values.max()),
+        places: values.latency(),
     }
 }
 

@@ -7,12 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Account;
+use super::metrics;
 
 /// Version of the shape.
 pub const VERSION: u32 = 1;
 
 /// Everything that is counted, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// [`VERSION`].
     pub v: u32,
@@ -36,8 +37,14 @@ pub struct Snapshot {
     pub keys: KeyForm,
     /// Places where frames pass, in the order in which they do, and what each lost.
     pub stages: Vec<Stage>,
+    /// The rings between kernel and reader; empty where the engine has none, or they cannot be looked into.
+    #[serde(default)]
+    pub rings: Vec<Ring>,
     /// What became of pushes to an OpenTelemetry collector; without `--otlp` there are none.
     pub pushes: Option<Pushes>,
+    /// What scripts have counted since the start.
+    #[serde(default)]
+    pub scripts: metrics::Snapshot,
     /// The same figures since the start, and over the last 10 s, 1 min and 5 min, in this order.
     pub periods: Vec<Period>,
 }
@@ -94,6 +101,15 @@ pub struct Stage {
     pub passed: u64,
     /// What was lost in it.
     pub lost: u64,
+}
+
+/// A ring between kernel and reader, and how full it was since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    /// Bytes that it has room for.
+    pub size_bytes: u64,
+    /// The most bytes that were in use at once. What does not fit into the rest is lost: a ring loses before it is full.
+    pub highest_fill_bytes: u64,
 }
 
 /// What a period reaches back to.

@@ -21,15 +21,23 @@ pub fn doctor(interface: Option<&str>) -> Result<String, Refusal> {
     let chosen = chosen(interface, &found)?;
     let mut report = String::new();
     host(&mut report);
-    match Kernel::load(&Interest::default(), false) {
+    let mut kernel = match load() {
         Ok(mut kernel) => {
             programs(&mut report, &mut kernel);
             costs(&mut report);
-            for device in &chosen {
-                examine(&mut report, &mut kernel, device);
-            }
+            Some(kernel)
         }
-        Err(refusal) => line(&mut report, "eBPF", &format!("no: {refusal}")),
+        Err(refusal) => {
+            line(&mut report, "eBPF", &format!("no: {refusal}"));
+            None
+        }
+    };
+    for device in &chosen {
+        describe(&mut report, device);
+        match &mut kernel {
+            Some(kernel) => hooks(&mut report, kernel, device),
+            None => line(&mut report, "  TC, XDP", "no: eBPF is refused, see above"),
+        }
     }
     left_behind(&mut report, &found);
     advice(&mut report, interface);
@@ -75,9 +83,14 @@ fn host(report: &mut String) {
     let missing = system::missing_capabilities();
     let held = match missing.is_empty() {
         true => format!("{}: all here", system::CAPABILITIES),
-        false => format!("missing {}; libpcap needs CAP_NET_RAW", missing.join(", ")),
+        false => format!("missing {}", missing.join(", ")),
     };
     line(report, "capabilities", &held);
+    let packets = match system::has_packet_sockets() {
+        true => "yes, with CAP_NET_RAW",
+        false => "no: missing CAP_NET_RAW",
+    };
+    line(report, "libpcap", packets);
     let sizes = RingSizes::new(RingSizes::default_budget());
     let kilobytes = sizes.bytes >> 10;
     line(
@@ -120,7 +133,17 @@ fn costs(report: &mut String) {
     line(report, "cost a frame", &told);
 }
 
-fn examine(report: &mut String, kernel: &mut Kernel, device: &Device) {
+/// The programs, unless rights are missing: what is refused then is refused for one reason, which is told once.
+fn load() -> Result<Kernel, Refusal> {
+    let mut kernel = Kernel::load(&Interest::default(), false)?;
+    if !system::has_capabilities() {
+        kernel.program(program::INGRESS).map(|_| ())?;
+    }
+    Ok(kernel)
+}
+
+/// What nobody needs a right to know.
+fn describe(report: &mut String, device: &Device) {
     let _ = writeln!(report, "\n{}", device.name);
     let driver = driver(&device.name);
     let kind = if device.kind.is_empty() {
@@ -136,6 +159,10 @@ fn examine(report: &mut String, kernel: &mut Kernel, device: &Device) {
     if device.is_bond_slave() {
         line(report, "  part of a bond", "captured at the bond");
     }
+}
+
+/// Where the programs can be attached.
+fn hooks(report: &mut String, kernel: &mut Kernel, device: &Device) {
     let places = [
         ("  TC", program::EGRESS, Place::TcxEgress),
         ("  XDP (native)", fragments(kernel), Place::XdpNative),
@@ -216,7 +243,7 @@ fn left_behind(report: &mut String, found: &[Device]) {
 
 fn advice(report: &mut String, interface: Option<&str>) {
     let on = interface.unwrap_or("any");
-    let command = if system::has_capabilities() {
+    let command = if system::has_capabilities() || system::has_packet_sockets() {
         format!("tcpkit -i {on}")
     } else {
         format!("sudo tcpkit -i {on}")

@@ -9,7 +9,7 @@ use super::ladder::Ladder;
 use super::log::Diagnostics;
 use super::merge::{Drained, drain};
 use super::pace::{Pace, fullest};
-use super::ring::Record;
+use super::ring::{Record, Ring};
 use super::{Hooks, Refusal};
 use crate::limits::{INTERFACES, RING_HOLD};
 use crate::source::clock::BootClock;
@@ -231,6 +231,13 @@ impl Engine for Rings {
             ],
             cut: sum(count::CUT),
             unparsed: sum(count::UNPARSED) + sum(count::FRAGMENTS),
+            rings: self
+                .ladder
+                .kernel
+                .rings
+                .iter()
+                .map(Ring::highest_fill)
+                .collect(),
         }
     }
 

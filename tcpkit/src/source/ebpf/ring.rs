@@ -12,6 +12,7 @@ use tcpkit_common::{HEAD, Head, RING_HEADER};
 
 use super::system;
 use crate::limits::RING_PUBLISH;
+use crate::source::live::RingFill;
 
 /// In a record's length: it is not finished.
 const BUSY: u32 = 1 << 31;
@@ -29,6 +30,8 @@ pub(super) struct Ring {
     position: usize,
     /// What the kernel was told of it.
     published: usize,
+    /// The most bytes that were in use when room was given back.
+    highest: usize,
 }
 
 /// A record: its head and its frame.
@@ -57,6 +60,7 @@ impl Ring {
             bytes,
             position: 0,
             published: 0,
+            highest: 0,
         };
         ring.position = ring.told().load(Ordering::Acquire);
         ring.published = ring.position;
@@ -78,6 +82,14 @@ impl Ring {
     /// How much of the ring waits to be read, in 256ths.
     pub(super) fn fill(&self) -> usize {
         self.waiting().saturating_mul(256) / self.bytes
+    }
+
+    /// The most that was in use at once, up to now.
+    pub(super) fn highest_fill(&self) -> RingFill {
+        RingFill {
+            size: self.bytes as u64,
+            highest: self.highest.max(self.used()) as u64,
+        }
     }
 
     /// The time of the next record that is finished, `None` where there is none. Steps over discarded ones.
@@ -120,9 +132,18 @@ impl Ring {
     /// Gives the room of what was read back to the kernel.
     pub(super) fn publish(&mut self) {
         if self.published != self.position {
+            // Between two of these a ring only fills, so what is in use now is the most since the last one.
+            self.highest = self.highest.max(self.used());
             self.told().store(self.position, Ordering::Release);
             self.published = self.position;
         }
+    }
+
+    /// Bytes that the kernel cannot write to: it goes by the position that it was told, whatever was read since.
+    fn used(&self) -> usize {
+        self.written()
+            .load(Ordering::Acquire)
+            .wrapping_sub(self.published)
     }
 
     fn step(&mut self, length: usize) {

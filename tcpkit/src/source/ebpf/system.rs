@@ -9,6 +9,7 @@ pub(super) const CAPABILITIES: &str = "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON";
 
 /// Numbers of [`CAPABILITIES`], and of `CAP_SYS_ADMIN`, which stands for the first and the last.
 const NET_ADMIN: u32 = 12;
+const NET_RAW: u32 = 13;
 const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
@@ -42,6 +43,11 @@ pub(super) fn missing_capabilities() -> Vec<&'static str> {
 /// Whether this process has all of [`CAPABILITIES`].
 pub(super) fn has_capabilities() -> bool {
     missing_capabilities().is_empty()
+}
+
+/// Whether this process may open packet sockets, as libpcap does.
+pub(super) fn has_packet_sockets() -> bool {
+    effective_capabilities() >> NET_RAW & 1 == 1
 }
 
 /// Commands of bpf(2).

@@ -277,6 +277,7 @@ impl Engine for Libpcap {
             ],
             cut: 0,
             unparsed: 0,
+            rings: Vec::new(),
         }
     }
 

@@ -425,6 +425,19 @@ fn coverage(picture: &Picture<'_>) -> Vec<Vec<Field>> {
         let name = format!("{}, since the start", stage.name);
         vec![text(&name), count(stage.passed), count(stage.lost)]
     });
+    let rings = picture.snapshot.rings.iter();
+    let fullest = rings.max_by_key(|ring| ring.highest_fill_bytes);
+    let ring = fullest.map(|ring| {
+        let name = format!(
+            "most bytes in a ring of {}, since the start",
+            ring.size_bytes
+        );
+        vec![
+            text(&name),
+            count(ring.highest_fill_bytes),
+            number(0, String::new()),
+        ]
+    });
     let account = &picture.period.coverage;
     let counts = [
         ("frames seen", account.frames),
@@ -443,7 +456,7 @@ fn coverage(picture: &Picture<'_>) -> Vec<Vec<Field>> {
     ];
     let none = || number(0, String::new());
     let counts = counts.map(|(name, value)| vec![text(name), count(value), none()]);
-    stages.chain(counts).collect()
+    stages.chain(ring).chain(counts).collect()
 }
 
 const _: () = assert!(PANES.len() == 6, "the keys 1 to 6 choose a table");

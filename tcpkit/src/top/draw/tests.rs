@@ -10,8 +10,8 @@ use super::draw;
 use crate::sink::stats::BOUNDS;
 use crate::sink::stats::histogram::bucket;
 use crate::sink::stats::snapshot::{
-    Build, Client, ClientFigures, Command, HotKey, KeyForm, Latency, Period, Port, Slow, Snapshot,
-    Span, Stage, Tcp,
+    Build, Client, ClientFigures, Command, HotKey, KeyForm, Latency, Period, Port, Ring, Slow,
+    Snapshot, Span, Stage, Tcp,
 };
 use crate::sink::stats::sparse::{Dense, Sparse};
 use crate::top::state::{Pane, State};
@@ -146,7 +146,18 @@ fn snapshot(second: u64) -> Snapshot {
             passed: 1000 * second,
             lost: second / 4,
         }],
+        rings: vec![
+            Ring {
+                size_bytes: 2 << 20,
+                highest_fill_bytes: 300_000,
+            },
+            Ring {
+                size_bytes: 2 << 20,
+                highest_fill_bytes: 400_000,
+            },
+        ],
         pushes: None,
+        scripts: crate::sink::stats::metrics::Snapshot::default(),
         periods: vec![period],
     }
 }

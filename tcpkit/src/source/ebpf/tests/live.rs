@@ -327,6 +327,39 @@ fn what_a_tiny_ring_loses_is_counted_to_the_frame() {
         assert_eq!(counters.delivered, taken);
         assert_eq!(counters.lost(), sent - taken, "{counters:?}");
         assert_eq!(counters.matched, sent);
+        // A record that was lost did not fit into what was left: less than the largest class of this frame takes.
+        let fullest = counters.rings.iter().map(|ring| ring.highest).max();
+        assert!(counters.rings.iter().all(|ring| ring.size == 4096));
+        assert!(
+            (4096 - 512..=4096).contains(&fullest.unwrap()),
+            "{counters:?}"
+        );
+    });
+}
+
+#[test]
+fn a_ring_that_is_read_in_time_is_as_full_as_it_was_at_most() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let (mut engine, _) = capture(&interest(), &["near"], Hooks::Tc);
+        let wire = Wire::new("far");
+        let fills = [10, 100, 20].map(|frames| {
+            (0..frames).for_each(|_| wire.send(&segment(PORT, 200)));
+            assert_eq!(take(&mut *engine, usize::MAX).len(), frames);
+            let rings = engine.counters().rings;
+            rings.iter().map(|ring| ring.highest).max().unwrap()
+        });
+        // All come on the CPU that sends; frames are longer than what they carry.
+        assert!(
+            fills[0] >= 10 * 200 && fills[1] >= 5 * fills[0],
+            "{fills:?}"
+        );
+        assert_eq!(fills[1], fills[2], "it only grows");
+        assert!(fills[1] <= 100 * 1024, "{fills:?}");
     });
 }
 
