@@ -507,6 +507,23 @@ impl RedisDissector {
                 _ => {}
             }
         }
+        if let Some((b'*', body)) = rest.split_first()
+            && self.session.awaits_parts()
+        {
+            match token::number(body) {
+                token::Token::Short => return Err(consumed(at)),
+                token::Token::Whole(elements @ 0.., len) => {
+                    let end = at + 1 + len;
+                    let told = self
+                        .session
+                        .parts(u32::try_from(elements).unwrap_or(u32::MAX));
+                    let place = Place::of(input, at, end);
+                    out.messages.push(message(place, told, 0, Text::None, 0));
+                    return Ok(end);
+                }
+                _ => {}
+            }
+        }
         let mut walk = Walk::new();
         let mut end = at;
         let step = walk.advance(input.bytes, &mut end, if at == 0 { seen } else { 0 });
