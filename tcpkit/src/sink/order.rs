@@ -159,13 +159,14 @@ impl Sorter {
     }
 
     fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let horizon = self.horizon();
-        let horizon = self.hold.map_or(horizon, |until| horizon.min(until.0));
+        let (horizon, hold) = (self.horizon(), self.hold);
         let lines = self.held().saturating_sub(SORT_LINES);
         let bytes = self.held_bytes().saturating_sub(SORT_BYTES);
         let mut left = (lines, bytes);
         self.write_while(out, |key, len| {
-            let due = key.time < horizon || left != (0, 0);
+            // At the horizon itself as well: once a frame of a far future has set it, all lines are put there.
+            let settled = key.time <= horizon && hold.is_none_or(|until| key.time < until.0);
+            let due = settled || left != (0, 0);
             left = (left.0.saturating_sub(1), left.1.saturating_sub(len));
             due
         })
@@ -315,7 +316,7 @@ mod tests {
             let stamp = Timestamp(now.0 - back);
             sorter.push(stamp, now, &mut out, |line| line.push(b'x')).unwrap();
             sorter.advance(Timestamp(now.0 + ahead), &mut out).unwrap();
-            prop_assert_eq!(out.len(), usize::from(back + ahead > WAIT));
+            prop_assert_eq!(out.len(), usize::from(back + ahead >= WAIT));
         }
     }
 
@@ -349,6 +350,26 @@ mod tests {
             assert!(sorter.run_bytes.len() + sorter.stray_bytes.len() <= 3 * SORT_BYTES);
         }
         assert_eq!(out.len(), SORT_BYTES);
+    }
+
+    /// A frame whose clock is wrong: what comes behind it is late, and must not wait for that time to come again.
+    #[test]
+    fn a_jump_of_time_holds_nothing_up() {
+        for jump in [WAIT * 4, u64::MAX / 2, u64::MAX] {
+            let mut sorter = Sorter::new();
+            let mut out = Vec::new();
+            for (number, now) in [WAIT * 2, jump, WAIT * 2, WAIT * 2 + 1]
+                .into_iter()
+                .enumerate()
+            {
+                let now = Timestamp(now);
+                let fill = |line: &mut Vec<u8>| line.push(b'0' + number as u8);
+                sorter.push(now, now, &mut out, fill).unwrap();
+            }
+            assert_eq!(String::from_utf8_lossy(&out), "023", "{jump}");
+            sorter.finish(&mut out).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), "0231", "{jump}");
+        }
     }
 
     #[test]
