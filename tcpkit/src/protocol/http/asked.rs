@@ -70,8 +70,17 @@ impl Asked {
 
     /// Bytes of either direction were lost.
     pub(super) fn lose(&mut self) {
+        const SHORT: usize = 64 << 10;
+        if self.bytes() > SHORT {
+            self.runs = VecDeque::new();
+        }
         self.stale = true;
         self.unsure = true;
+    }
+
+    /// The memory that outstanding requests take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.runs.capacity() * size_of::<(Kind, u32)>()
     }
 
     /// Nobody knows which requests came before those that are noted.

@@ -60,6 +60,10 @@ impl Dissector for Conversation {
         self.lose(direction);
     }
 
+    fn bytes(&self) -> usize {
+        self.asked.bytes()
+    }
+
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output) {
         let way = self.way(direction);
         match way.state {

@@ -185,6 +185,11 @@ impl Dissector for RedisDissector {
             Direction::ToClient => self.cut_response(out),
         }
         self.drop_partial(direction);
+        self.session.lose();
+    }
+
+    fn bytes(&self) -> usize {
+        self.session.bytes()
     }
 
     fn close(&mut self, direction: Direction, _: u64, _: Mark, _: &mut Output) {

@@ -183,8 +183,8 @@ pub(super) struct Session {
     /// Requests so far, and those of them when responses last came.
     asked: [u32; 2],
     /// Commands of the transaction that is being queued, each one element of EXEC's response, since the last one
-    /// that is not.
-    queued: u32,
+    /// that is not. Where they are more than fit, the count does not agree with EXEC's, and nothing is believed.
+    queued: u16,
     requests: u8,
     responses: u8,
     channels: Option<Box<Channels>>,
@@ -293,7 +293,8 @@ impl Session {
 
     /// A command of which EXEC's response holds something else than one element.
     fn queue(&mut self, run: Run) {
-        let elements = Run::of(Kind::Element, std::mem::take(&mut self.queued));
+        let queued = std::mem::take(&mut self.queued);
+        let elements = Run::of(Kind::Element, u32::from(queued));
         let transaction = &mut self.channels.get_or_insert_default().transaction;
         if transaction.len() >= limits::PENDING_REQUESTS {
             self.requests |= UNTOLD;
@@ -322,7 +323,7 @@ impl Session {
         if untold {
             parts.clear();
         } else if !parts.is_empty() && self.queued > 0 {
-            parts.push(Run::of(Kind::Element, self.queued));
+            parts.push(Run::of(Kind::Element, u32::from(self.queued)));
         }
         self.end_transaction();
         if silent {
@@ -440,6 +441,24 @@ impl Session {
         }
         if rest.len() > limits::PENDING_REQUESTS {
             self.forget();
+            self.responses |= UNSURE;
+        }
+    }
+
+    /// The memory that open requests and a transaction take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let runs = self.rest.as_ref().map_or(0, |rest| rest.capacity());
+        let channels = self.channels.as_ref();
+        let parts = channels.map_or(0, |channels| channels.transaction.capacity());
+        (runs + parts) * size_of::<Run>()
+    }
+
+    /// Something was lost: a queue so long that it counts is given up.
+    pub(super) fn lose(&mut self) {
+        const SHORT: usize = 64 << 10;
+        if self.bytes() > SHORT {
+            self.forget();
+            self.end_transaction();
             self.responses |= UNSURE;
         }
     }
@@ -759,7 +778,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 48, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 40, "{}", size_of::<Session>());
     }
 
     #[test]
@@ -792,6 +811,26 @@ mod tests {
         let hits: Vec<u32> = (0..6).map(|_| session.response(&found).hits).collect();
         assert_eq!(hits, [1, 0, 1, 1, 0, 0]);
         assert_eq!(session.open, 0);
+    }
+
+    /// What a conversation takes is counted with what all take, and a loss gives it back.
+    #[test]
+    fn long_queues_are_counted_and_given_up() {
+        let mut session = Session::new();
+        session.request(Kind::Multi, Effect::None, 1);
+        for _ in 0..20_000 {
+            session.request(Kind::Subscribe, Effect::None, 2);
+        }
+        assert!(session.bytes() >= 20_000 * size_of::<Run>());
+        session.lose();
+        assert_eq!(session.bytes(), 0);
+        for index in 0..20_000 {
+            let kind = if index % 2 == 0 { Kind::Hit } else { Kind::Any };
+            session.request(kind, Effect::None, 2);
+        }
+        assert!(session.bytes() >= 19_000 * size_of::<Run>());
+        session.lose();
+        assert_eq!((session.bytes(), session.open), (0, 0));
     }
 
     #[test]
