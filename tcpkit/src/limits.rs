@@ -57,6 +57,13 @@ pub const TAIL_BYTES: usize = 256 << 10;
 /// Requests of one conversation that may wait for their responses.
 pub const PENDING_REQUESTS: usize = 65_536;
 
+/// So many responses in a row that nobody asked for, by their identifiers, show that the oldest requests will not
+/// be answered; fewer are repetitions. Bounds the work of looking for whom they answer.
+pub const STRAYS: u8 = 16;
+
+/// So many of the oldest requests are given up then. In a queue that is no longer than this, looking costs little.
+pub const STRAYS_MAKE_ROOM: usize = 512;
+
 /// First bytes of a request, as they were on the wire, that are kept for printing it.
 /// 255 bytes of text (cli.md) can take four times as many bytes of RESP framing.
 pub const KEPT_BYTES: usize = 1024;

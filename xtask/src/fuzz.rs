@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::shell;
+use crate::{packages, shell};
 
 /// Which targets, and for how long.
 #[derive(Args)]
@@ -36,6 +36,8 @@ const FLAGS: [&str; 7] = [
 /// # Errors
 /// When a target does not build, or finds something.
 pub fn main(options: &Options) -> Result<()> {
+    packages::install(packages::BUILD)?;
+    packages::install(packages::FUZZ)?;
     let folder = shell::root().join("fuzz");
     let mut targets = options.targets.clone();
     if targets.is_empty() {

@@ -101,6 +101,12 @@ pub const BUILD: &[Need] = &[
     need("make", ["make"; MANAGERS.len()]),
 ];
 
+/// What fuzzing needs besides: libFuzzer is built from its source.
+pub const FUZZ: &[Need] = &[need(
+    "c++",
+    ["g++", "gcc-c++", "g++", "gcc", "gcc-c++", "gcc"],
+)];
+
 /// What the tests need besides: independent tools to compare with, and real servers.
 pub const TEST: &[Need] = &[
     need(

@@ -222,11 +222,15 @@ pub struct Pairing {
     barrier: bool,
     /// How far the client is trusted to wait for answers before it asks again.
     trust: i8,
-    /// What is only looked at after a loss.
+    /// What is only looked at after a loss, or of long queues.
     doubt: Option<Box<Doubt>>,
 }
 
-/// What tells how a client asks, and what is answered first, after a loss.
+/// Quiet requests and those with identifiers are counted where more than so many wait. To look at fewer costs little.
+const COUNTED: usize = 64;
+
+/// What tells how a client asks, and what is answered first, after a loss; and what is known of a long queue, so that
+/// not all of it has to be looked at.
 #[derive(Debug, Default)]
 struct Doubt {
     /// The offset at which the next response has to begin, after an anchor.
@@ -237,6 +241,30 @@ struct Doubt {
     asked: u64,
     /// Where a segment last began just after a request.
     aligned: u64,
+    /// Which requests wait, where that was counted.
+    counts: Option<Counts>,
+    /// Requests, from the oldest on, that were looked at for having waited too long.
+    passed: u32,
+    /// Responses in a row whose identifier no request has.
+    strays: u8,
+}
+
+/// Requests that wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    /// Those that have an identifier.
+    named: u32,
+    /// Those that are quiet.
+    quiet: u32,
+}
+
+impl Counts {
+    fn of(pending: &Pending) -> Self {
+        Self {
+            named: u32::from(pending.flags & HAS_ID != 0),
+            quiet: u32::from(pending.flags & Message::QUIET != 0),
+        }
+    }
 }
 
 impl Default for Pairing {
@@ -422,10 +450,45 @@ impl Pairing {
         if message.id.is_some() {
             flags |= HAS_ID;
         }
-        self.pending.push(Pending {
+        let pending = Pending {
             flags,
             ..Pending::new(message, segment.received, text, kept)
-        });
+        };
+        self.pending.push(pending);
+        if let Some(counts) = self.counts() {
+            let one = Counts::of(&pending);
+            counts.named += one.named;
+            counts.quiet += one.quiet;
+        } else if flags & (HAS_ID | Message::QUIET) != 0 && self.pending.len() > COUNTED {
+            self.count();
+        }
+    }
+
+    fn counts(&mut self) -> Option<&mut Counts> {
+        self.doubt.as_mut()?.counts.as_mut()
+    }
+
+    #[cold]
+    fn count(&mut self) {
+        let mut counts = Counts::default();
+        for one in self.pending.as_slice().iter().map(Counts::of) {
+            counts.named += one.named;
+            counts.quiet += one.quiet;
+        }
+        self.doubt.get_or_insert_default().counts = Some(counts);
+    }
+
+    /// Whether a request waits that has not this flag, which is [`HAS_ID`] or [`Message::QUIET`]. Where they were not
+    /// counted, no more than [`COUNTED`] of those in front have it.
+    fn has_without(&self, flag: u8) -> bool {
+        let without = |pending: &Pending| pending.flags & flag == 0;
+        match self.doubt.as_ref().and_then(|doubt| doubt.counts) {
+            Some(Counts { named, .. }) if flag == HAS_ID => self.pending.len() > named as usize,
+            Some(Counts { quiet, .. }) if flag == Message::QUIET => {
+                self.pending.len() > quiet as usize
+            }
+            _ => self.pending.as_slice().iter().any(without),
+        }
     }
 
     /// A request that came whole, in one frame, with nothing special about it.
@@ -504,17 +567,9 @@ impl Pairing {
             return;
         }
         let quiet = message.first.time.is_past(heard, limits::QUIET_TIME);
-        let overlaps = self
-            .pending
-            .as_slice()
-            .iter()
-            .any(|pending| pending.flags & Message::QUIET == 0);
+        let overlaps = self.has_without(Message::QUIET);
         if self.unclear.get().is_none() && !self.barrier && self.expected().is_none() {
-            let certain = !self
-                .pending
-                .as_slice()
-                .iter()
-                .any(|pending| pending.flags & BARRIER != 0);
+            let certain = !overlaps || !self.is_barred();
             if !overlaps {
                 self.trust = (self.trust + 1).min(TRUST);
             } else if certain && self.confidence == Confidence::Resynced && self.trust > 0 {
@@ -537,16 +592,17 @@ impl Pairing {
             self.barrier = false;
             self.unclear.set(self.answered);
         }
-        let barred = self.unclear.get().is_some()
-            || self
-                .pending
-                .as_slice()
-                .iter()
-                .any(|pending| pending.flags & BARRIER != 0);
         let since = self.unclear.get().unwrap_or(0);
-        if barred && begins && received > since && (self.trust > 0 || quiet) {
+        let anchors = begins && received > since && (self.trust > 0 || quiet);
+        if anchors && (self.unclear.get().is_some() || self.is_barred()) {
             self.anchor(context, received, report);
         }
+    }
+
+    /// Whether requests were lost before one that waits. Only after a loss they can have been.
+    fn is_barred(&self) -> bool {
+        let barred = |pending: &Pending| pending.flags & BARRIER != 0;
+        self.confidence != Confidence::Exact && self.pending.as_slice().iter().any(barred)
     }
 
     /// While the order is unclear, looks at the batch that is over now that another begins: whether as many
@@ -613,8 +669,16 @@ impl Pairing {
         while let Some(pending) = self.pending.pop() {
             self.ambiguous(context, &pending, report);
         }
+        self.none_wait();
         self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
         self.texts.clear();
+    }
+
+    /// Nothing waits any more.
+    fn none_wait(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            (doubt.counts, doubt.passed) = (None, 0);
+        }
     }
 
     fn ambiguous(&self, context: &Context<'_>, pending: &Pending, report: &mut impl Report) {
@@ -716,7 +780,7 @@ impl Pairing {
         if front.flags & Message::MORE != 0 {
             let pending = *front;
             if !more {
-                self.remove(place);
+                self.take_out(place);
             }
             self.go_on(context, &pending, more, message, report);
             return;
@@ -752,7 +816,7 @@ impl Pairing {
         };
         self.ambiguous(context, &pending, report);
         if !message.has(Message::MORE) {
-            self.remove(place);
+            self.take_out(place);
         } else if let Some(pending) = self.pending.as_mut_slice().get_mut(place) {
             pending.flags |= REPORTED;
         }
@@ -823,7 +887,7 @@ impl Pairing {
             }
         }
         if !more {
-            self.remove(place);
+            self.take_out(place);
         }
         self.finish_response(message);
     }
@@ -855,7 +919,13 @@ impl Pairing {
     ) -> Option<(usize, Confidence)> {
         let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
         // Of a question that was asked again after its asker gave up, the latest.
-        let place = self.pending.as_slice().iter().rposition(named)?;
+        let Some(place) = self.pending.as_slice().iter().rposition(named) else {
+            self.stray(context, report);
+            return None;
+        };
+        if let Some(doubt) = &mut self.doubt {
+            doubt.strays = 0;
+        }
         if self.pending.as_slice().get(place)?.flags & Message::QUIET == 0 {
             return Some((place, Confidence::Exact));
         }
@@ -865,6 +935,24 @@ impl Pairing {
             .get()
             .is_none()
             .then_some((place, self.confidence))
+    }
+
+    /// Nobody asked for a response. Each of these costs a look at all that waits, so where much waits, and nothing
+    /// else comes, the oldest requests make room.
+    #[cold]
+    fn stray(&mut self, context: &Context<'_>, report: &mut impl Report) {
+        if self.pending.len() <= limits::STRAYS_MAKE_ROOM {
+            return;
+        }
+        let doubt = self.doubt.get_or_insert_default();
+        doubt.strays += 1;
+        if doubt.strays < limits::STRAYS {
+            return;
+        }
+        doubt.strays = 0;
+        for _ in 0..limits::STRAYS_MAKE_ROOM {
+            self.drop_oldest(context, report);
+        }
     }
 
     #[inline]
@@ -919,7 +1007,7 @@ impl Pairing {
             match self.pending.as_slice().get(at) {
                 Some(pending) if pending.flags & Message::QUIET != 0 => {
                     report.one_way(context.service, &pending.silent(context));
-                    self.remove(at);
+                    self.take_out(at);
                     place -= 1;
                 }
                 _ => at += 1,
@@ -1023,6 +1111,7 @@ impl Pairing {
             }
         }
         self.texts = Vec::new();
+        self.none_wait();
     }
 
     /// The capture has ended: requests that waited for at least `threshold` are reported, others
@@ -1053,14 +1142,15 @@ impl Pairing {
         timeout: std::time::Duration,
         report: &mut impl Report,
     ) {
-        let mut place = 0;
+        let unclear = self.unclear.get().is_some();
+        let mut place = self.doubt.as_ref().map_or(0, |doubt| doubt.passed as usize);
         while let Some(pending) = self.pending.as_mut_slice().get_mut(place) {
             if !now.is_past(pending.last.time, timeout) {
                 break;
             }
             let before = *pending;
             let settled = REPORTED | Message::MORE | OPEN;
-            if before.flags & settled == 0 && self.unclear.get().is_none() {
+            if before.flags & settled == 0 && !unclear {
                 pending.flags |= REPORTED;
                 self.unanswered(context, &before, now, Silence::Timeout, report);
             }
@@ -1068,9 +1158,12 @@ impl Pairing {
                 report.one_way(context.service, &before.silent(context));
             }
             if context.transport == Transport::Udp || before.flags & HAS_ID != 0 {
-                self.remove(place);
+                self.take_out(place);
             } else {
                 place += 1;
+            }
+            if place > 0 && !unclear && before.flags & OPEN == 0 {
+                self.doubt.get_or_insert_default().passed = place as u32;
             }
         }
     }
@@ -1087,6 +1180,7 @@ impl Pairing {
         while self.pending.pop().is_some() {
             report.overflow(context.service);
         }
+        self.none_wait();
         self.pending = Queue::default();
         self.texts_base = self.texts_base.wrapping_add(self.texts.len() as u32);
         self.texts = Vec::new();
@@ -1118,14 +1212,9 @@ impl Pairing {
     }
 
     fn drop_oldest(&mut self, context: &Context<'_>, report: &mut impl Report) {
-        self.remove(0);
+        self.take_out(0);
         report.overflow(context.service);
-        if self
-            .pending
-            .as_slice()
-            .iter()
-            .any(|pending| pending.flags & HAS_ID == 0)
-        {
+        if self.has_without(HAS_ID) {
             self.confidence = Confidence::Resynced;
             if self.unclear.get().is_none() {
                 self.unclear.set(self.answered);
@@ -1133,9 +1222,24 @@ impl Pairing {
         }
     }
 
-    /// Takes a request out of the queue, and its text where it was the oldest.
+    /// As [`Pairing::remove`], of a request of any kind.
+    #[inline]
+    fn take_out(&mut self, place: usize) {
+        if let Some(one) = self.pending.as_slice().get(place).map(Counts::of)
+            && let Some(counts) = self.counts()
+        {
+            counts.named -= one.named;
+            counts.quiet -= one.quiet;
+        }
+        self.remove(place);
+    }
+
+    /// Takes a request that has no identifier and is not quiet out of the queue, and its text where it was the oldest.
     #[inline(always)]
     fn remove(&mut self, place: usize) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.passed -= u32::from(place < doubt.passed as usize);
+        }
         if place == 0 {
             self.pending.pop();
             if self.texts.is_empty() {

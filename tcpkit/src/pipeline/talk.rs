@@ -86,6 +86,21 @@ impl<'a> Lent<'a> {
         };
         (context, self.output, self.outlet)
     }
+
+    /// Hands to pairing what a dissector told without being shown bytes: of messages that a loss or the end
+    /// of their direction cut.
+    #[inline(never)]
+    fn hand_on(&mut self, spoken: Spoken, direction: Direction, pairing: &mut Pairing) {
+        let (context, output, outlet) = self.split(spoken);
+        pairing.messages_apart(
+            &context,
+            direction,
+            Segment::default(),
+            &Input::default(),
+            output,
+            outlet,
+        );
+    }
 }
 
 enum State {
@@ -270,15 +285,7 @@ impl Talk {
         };
         for direction in [Direction::ToServer, Direction::ToClient] {
             dissector.gap(direction, lent.clean_output());
-            let (context, output, outlet) = lent.split(*spoken);
-            self.pairing.messages_apart(
-                &context,
-                direction,
-                Segment::default(),
-                &Input::default(),
-                output,
-                outlet,
-            );
+            lent.hand_on(*spoken, direction, &mut self.pairing);
         }
         let (context, _, outlet) = lent.split(*spoken);
         self.pairing.forget(&context, outlet);
@@ -689,15 +696,8 @@ impl Talk {
         } = &mut self.state
         {
             dissector.gap(direction, lent.clean_output());
-            let (context, output, outlet) = lent.split(*spoken);
-            self.pairing.messages_apart(
-                &context,
-                direction,
-                Segment::default(),
-                &Input::default(),
-                output,
-                outlet,
-            );
+            lent.hand_on(*spoken, direction, &mut self.pairing);
+            let (context, _, outlet) = lent.split(*spoken);
             self.pairing.gap(&context, direction, gap.offset, outlet);
         } else {
             self.pairing.joined();
@@ -712,15 +712,7 @@ impl Talk {
         } = &mut self.state
         {
             dissector.close(direction, offset, mark, lent.clean_output());
-            let (context, output, outlet) = lent.split(*spoken);
-            self.pairing.messages_apart(
-                &context,
-                direction,
-                Segment::default(),
-                &Input::default(),
-                output,
-                outlet,
-            );
+            lent.hand_on(*spoken, direction, &mut self.pairing);
         }
         if direction == Direction::ToClient {
             self.close_pairing(now, Silence::Closed, lent);

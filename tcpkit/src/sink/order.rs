@@ -97,7 +97,8 @@ impl Sorter {
         let horizon = self.horizon();
         self.take(stamp.0.max(horizon), 0, fill);
         let full = self.held() > SORT_LINES || self.held_bytes() > SORT_BYTES;
-        if full || horizon >= self.due {
+        // One that is late already waits for nothing.
+        if full || horizon >= self.due || stamp.0 <= horizon {
             self.release(out)?;
         }
         Ok(())
@@ -193,9 +194,8 @@ impl Sorter {
     }
 
     fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
-        let horizon = self.horizon();
+        let (horizon, hold) = (self.horizon(), self.hold);
         self.due = horizon.saturating_add(SORT_TIME.as_nanos() as u64 / SLACK as u64);
-        let horizon = self.hold.map_or(horizon, |until| horizon.min(until.0));
         let over = |held: usize, bound: usize| match held > bound {
             true => held - (bound - bound / SLACK),
             false => 0,
@@ -205,7 +205,9 @@ impl Sorter {
             over(self.held_bytes(), SORT_BYTES),
         );
         self.write_while(out, |key, len| {
-            let due = key.time < horizon || left != (0, 0);
+            // At the horizon itself as well: once a frame of a far future has set it, all lines are put there.
+            let settled = key.time <= horizon && hold.is_none_or(|until| key.time < until.0);
+            let due = settled || left != (0, 0);
             left = (left.0.saturating_sub(1), left.1.saturating_sub(len));
             due
         })
@@ -359,7 +361,7 @@ mod tests {
             let stamp = Timestamp(now.0 - back);
             sorter.push(stamp, now, &mut out, |line| line.push(b'x')).unwrap();
             sorter.advance(Timestamp(now.0 + ahead), &mut out).unwrap();
-            prop_assert_eq!(out.len(), usize::from(back + ahead > WAIT));
+            prop_assert_eq!(out.len(), usize::from(back + ahead >= WAIT));
         }
     }
 
@@ -396,6 +398,26 @@ mod tests {
         }
         assert_eq!(out.len() + sorter.held_bytes(), 2 * SORT_BYTES);
         assert!(out.len() <= SORT_BYTES + SORT_BYTES / SLACK);
+    }
+
+    /// A frame whose clock is wrong: what comes behind it is late, and must not wait for that time to come again.
+    #[test]
+    fn a_jump_of_time_holds_nothing_up() {
+        for jump in [WAIT * 4, u64::MAX / 2, u64::MAX] {
+            let mut sorter = Sorter::new();
+            let mut out = Vec::new();
+            for (number, now) in [WAIT * 2, jump, WAIT * 2, WAIT * 2 + 1]
+                .into_iter()
+                .enumerate()
+            {
+                let now = Timestamp(now);
+                let fill = |line: &mut Vec<u8>| line.push(b'0' + number as u8);
+                sorter.push(now, now, &mut out, fill).unwrap();
+            }
+            assert_eq!(String::from_utf8_lossy(&out), "023", "{jump}");
+            sorter.finish(&mut out).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), "0231", "{jump}");
+        }
     }
 
     #[test]

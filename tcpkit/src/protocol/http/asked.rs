@@ -16,6 +16,8 @@ pub(super) struct Asked {
     stale: bool,
     /// The next request was answered before its head was complete (a 408, a 414).
     early: bool,
+    /// Something was lost at some time: a response may be of another request than the one it takes from here.
+    unsure: bool,
 }
 
 impl Asked {
@@ -24,7 +26,10 @@ impl Asked {
     /// After a loss, the first new request is taken for the only one: a client that does not pipeline
     /// sends it when it has all answers.
     pub(super) fn push(&mut self, kind: Kind) {
-        if self.stale || self.runs.len() >= PENDING_REQUESTS {
+        if self.runs.len() >= PENDING_REQUESTS {
+            self.lose();
+        }
+        if self.stale {
             self.clear();
         }
         if std::mem::take(&mut self.early) {
@@ -65,10 +70,31 @@ impl Asked {
 
     /// Bytes of either direction were lost.
     pub(super) fn lose(&mut self) {
+        const SHORT: usize = 64 << 10;
+        if self.bytes() > SHORT {
+            self.runs = VecDeque::new();
+        }
         self.stale = true;
+        self.unsure = true;
     }
 
-    /// Forgets all.
+    /// The memory that outstanding requests take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.runs.capacity() * size_of::<(Kind, u32)>()
+    }
+
+    /// Nobody knows which requests came before those that are noted.
+    pub(super) fn join(&mut self) {
+        self.unsure = true;
+    }
+
+    /// Whether the next response may be of another request than the one that [`Asked::pop`] tells. It stays so
+    /// once something was lost: the offsets that tell when order is found again are pairing's.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure
+    }
+
+    /// Forgets all requests.
     pub(super) fn clear(&mut self) {
         self.runs.clear();
         self.stale = false;

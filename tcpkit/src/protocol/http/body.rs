@@ -5,6 +5,7 @@
 
 use super::head::{Coding, Head, Kind, Length};
 use super::line::is_space;
+use super::way::Body;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,20 @@ pub(super) enum Framing {
     Faulty(&'static str),
     /// The message has no body, and what follows is no HTTP.
     Switch(&'static str),
+    /// This body, or none: what follows tells.
+    Doubt(Body),
+}
+
+impl Framing {
+    /// The same of a response that may answer a HEAD.
+    pub(super) fn or_none(self) -> Self {
+        match self {
+            Self::Length(length @ 1..) => Self::Doubt(Body::Length(length)),
+            Self::Chunked => Self::Doubt(Body::Chunked),
+            Self::Close => Self::Doubt(Body::Close),
+            sure => sure,
+        }
+    }
 }
 
 const BAD_LENGTH: &str = "invalid content-length";

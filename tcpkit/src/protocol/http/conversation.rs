@@ -6,7 +6,7 @@
 use super::asked::Asked;
 use super::body::{self, Framing};
 use super::cursor::Cursor;
-use super::head::Head;
+use super::head::{Head, Kind};
 use super::open::{Open, cut_start_line, is_interim};
 use super::resync::resync;
 use super::way::{State, Turn, Way};
@@ -43,6 +43,7 @@ impl Dissector for Conversation {
     }
 
     fn resync(&mut self, direction: Direction, input: &Input<'_>) -> Resync {
+        self.asked.join();
         match self.way(direction).state {
             State::Close => Resync::Found(0),
             _ => resync(direction, input),
@@ -59,11 +60,17 @@ impl Dissector for Conversation {
         self.lose(direction);
     }
 
+    fn bytes(&self) -> usize {
+        self.asked.bytes()
+    }
+
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output) {
         let way = self.way(direction);
         match way.state {
             State::Close => way.finish(direction, offset, last, 0, out),
             State::Length(end) if offset >= end => way.finish(direction, end, last, 0, out),
+            // Nothing came that could be a body.
+            State::Doubt(_) => way.finish(direction, way.seen, last, 0, out),
             // A head that its sender never finished conveys nothing (RFC 9112, section 8).
             State::Idle | State::Head(_) => way.state = State::Idle,
             _ => way.finish(direction, offset, last, Message::CUT, out),
@@ -99,6 +106,7 @@ impl Conversation {
             State::Head(open) => self.resume(open, cursor, out),
             State::Length(end) => way.length(end, cursor, out),
             State::Close => way.until_close(cursor),
+            State::Doubt(body) => way.doubt(body, cursor, out),
             State::Chunk(end) => way.chunk(end, cursor),
             state => match way.chunk_line(state, cursor, out) {
                 Ok(turn) => turn,
@@ -140,7 +148,7 @@ impl Conversation {
     /// The head is whole: tells the message, and finds out what follows.
     fn complete(&mut self, open: &Open, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
         let head = open.head.as_ref()?;
-        let framing = self.framing(cursor.direction, head);
+        let framing = self.framing(cursor.direction, head, cursor.is_done());
         self.undecided = false;
         let text = open.text(head, cursor, out);
         let message = open.message(cursor.direction, head, cursor.offset(), cursor.last());
@@ -158,6 +166,7 @@ impl Conversation {
             Framing::Length(length) => way.state = State::Length(end.saturating_add(length)),
             Framing::Chunked => way.state = State::ChunkSize,
             Framing::Close => way.state = State::Close,
+            Framing::Doubt(body) => way.state = State::Doubt(body),
             Framing::Faulty(reason) => return Some(self.fault(reason, cursor, out)),
             Framing::Switch(what) => {
                 way.finish_here(end, 0, cursor, out);
@@ -167,8 +176,9 @@ impl Conversation {
         None
     }
 
-    /// Notes a request, or finds a response's, and tells what follows the head.
-    fn framing(&mut self, direction: Direction, head: &Head) -> Framing {
+    /// Notes a request, or finds a response's, and tells what follows the head. `last` says whether it is the last
+    /// that there is so far.
+    fn framing(&mut self, direction: Direction, head: &Head, last: bool) -> Framing {
         if direction == Direction::ToServer {
             self.asked.push(head.kind);
             return body::of_request(head);
@@ -181,7 +191,14 @@ impl Conversation {
         } else {
             self.asked.pop(asking)
         };
-        body::of_response(head, kind)
+        match kind {
+            // The answer to a HEAD that is all that came is most likely to be just that.
+            Kind::Head if self.asked.is_unsure() && !last => {
+                body::of_response(head, Kind::Other).or_none()
+            }
+            Kind::Other if self.asked.is_unsure() => body::of_response(head, kind).or_none(),
+            kind => body::of_response(head, kind),
+        }
     }
 
     /// Ends the message that is being read: nobody can tell where it really does.
@@ -228,7 +245,7 @@ impl Conversation {
         let Some(head) = open.head.or_else(|| cut_start_line(direction, carry)) else {
             return;
         };
-        if let Framing::Switch(what) = self.framing(direction, &head) {
+        if let Framing::Switch(what) = self.framing(direction, &head, true) {
             self.opaque = Some(what);
         }
         let text = open.kept_text(&head, out);

@@ -31,6 +31,11 @@ impl<'a> Cursor<'a> {
         self.input.offset.saturating_add(self.at as u64)
     }
 
+    /// What is left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.input.bytes.get(self.at..).unwrap_or_default()
+    }
+
     /// Whether nothing is left.
     pub(super) fn is_done(&self) -> bool {
         self.at >= self.input.bytes.len()

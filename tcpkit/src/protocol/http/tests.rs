@@ -499,6 +499,58 @@ fn a_gap_in_a_body_costs_what_it_must() {
     assert_eq!(flags, [Message::CUT, 0]);
 }
 
+/// The request of a response is not known behind a loss: what follows the head tells whether it has the body that
+/// it announces, however it comes in pieces.
+#[test]
+fn behind_a_loss_an_answer_to_head_is_told_by_what_follows() {
+    const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let announced = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nServer: s\r\n\r\n",
+    ];
+    let with_body = "HTTP/1.1 404 No\r\nContent-Length: 20\r\n\r\nHTTP/1. is no status";
+    for (first, lost) in [(HEAD, GET), (GET, HEAD)] {
+        for head in announced {
+            for size in [1, 2, 7, 13, 40, 1000] {
+                let mut wire = Wire::new(&Http, Transport::Tcp);
+                wire.send(ToServer, first);
+                wire.lose(ToServer, lost.len() as u64);
+                wire.send(ToServer, &[GET, HEAD, GET].concat());
+                let responses_of = [with_body, head, with_body, head, with_body].concat();
+                wire.send_cut(ToClient, responses_of.as_bytes(), &mut || size);
+                wire.close();
+                let mut end = 0;
+                let expected = [with_body, head, with_body, head, with_body].map(|response| {
+                    end += response.len() as u64;
+                    (if response == head { 200 } else { 404 }, end)
+                });
+                assert_eq!(responses(&wire), expected, "{head} in pieces of {size}");
+                assert_eq!(wire.malformed, [""; 0], "{head} in pieces of {size}");
+                assert!(
+                    told(&wire, ToClient)
+                        .iter()
+                        .all(|told| told.flags & Message::CUT == 0)
+                );
+            }
+        }
+    }
+}
+
+/// A body that is as short as it says is not waited for beyond its end.
+#[test]
+fn behind_a_loss_a_body_like_the_beginning_of_a_head_ends_where_it_says() {
+    let mut wire = Wire::new(&Http, Transport::Tcp);
+    wire.lose(ToServer, 10);
+    wire.send(ToServer, GET);
+    wire.send(ToClient, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nHTT");
+    assert!(wire.told.iter().all(|told| told.ended), "{:?}", wire.told);
+    wire.send(ToServer, GET);
+    wire.send(ToClient, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(wire.told.iter().filter(|told| told.ended).count(), 3);
+    wire.close();
+}
+
 #[test]
 fn a_closed_connection_ends_what_is_open() {
     let until_close: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nbody";

@@ -3,13 +3,13 @@
 //! Reads bodies by length, chunk or until the connection closes (RFC 9112, sections 6 and 7), makes the
 //! ends of messages.
 
-use super::body;
 use super::cursor::Cursor;
 use super::line::Carry;
 use super::open::{Open, role};
+use super::{body, probe_response};
 use crate::flow::Direction;
 use crate::limits::HTTP_HEAD_BYTES;
-use crate::protocol::{Mark, Message, Output, Parsed, Phase, Verdict};
+use crate::protocol::{Mark, Message, Output, Parsed, Phase, Probe, Verdict};
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -46,6 +46,31 @@ pub(super) enum State {
     Trailer,
     /// A body that ends with the connection.
     Close,
+    /// This body, unless a status line stands there instead: then the head that was told was the answer to a HEAD
+    /// (RFC 9112, section 6.3, rule 1), of which the loss of other messages hid the request.
+    Doubt(Body),
+}
+
+/// The body that a response's head announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// So many bytes, at least one.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+    /// All bytes until the connection closes.
+    Close,
+}
+
+impl Body {
+    /// The state in which a body is read that begins at `offset`.
+    pub(super) fn begin(self, offset: u64) -> State {
+        match self {
+            Self::Length(length) => State::Length(offset.saturating_add(length)),
+            Self::Chunked => State::ChunkSize,
+            Self::Close => State::Close,
+        }
+    }
 }
 
 /// What came of reading in one state: `Some` ends the call.
@@ -79,6 +104,27 @@ impl Way {
         self.state = State::Close;
         let stop = cursor.step_over(u64::MAX);
         stop.or_else(|| Some(cursor.stop(Verdict::Continue)))
+    }
+
+    /// Decides whether the bytes behind a head are its body or the next head. While they are too few to tell, they
+    /// are not consumed, unless they are as many as the body has.
+    pub(super) fn doubt(&mut self, body: Body, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
+        let rest = cursor.rest();
+        let whole = matches!(body, Body::Length(length) if length <= rest.len() as u64);
+        match probe_response(rest) {
+            Probe::Response if cursor.told.is_some() => {
+                self.finish_here(cursor.offset(), 0, cursor, out);
+            }
+            Probe::Response => {
+                self.finish(cursor.direction, cursor.offset(), self.last, 0, out);
+            }
+            Probe::More if !whole => {
+                self.state = State::Doubt(body);
+                return Some(cursor.stop(Verdict::Continue));
+            }
+            _ => self.state = body.begin(cursor.offset()),
+        }
+        None
     }
 
     /// Reads one line between chunks.

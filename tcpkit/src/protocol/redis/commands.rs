@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Multi,
     /// Ends one.
     Exec,
+    /// What EXEC's response holds of a command that is answered by one value.
+    Element,
     /// Gives one up.
     Discard,
     /// Back to the state of a new connection.
@@ -53,6 +55,14 @@ impl Kind {
     #[inline]
     pub(super) fn is_plain(self) -> bool {
         self <= Self::Any
+    }
+
+    /// Whether it is answered by confirmations.
+    pub(super) fn subscribes(self) -> bool {
+        matches!(
+            self,
+            Self::Subscribe | Self::Unsubscribe | Self::UnsubscribeAll
+        )
     }
 
     /// Whether its effect depends on its arguments.

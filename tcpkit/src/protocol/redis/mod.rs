@@ -185,6 +185,11 @@ impl Dissector for RedisDissector {
             Direction::ToClient => self.cut_response(out),
         }
         self.drop_partial(direction);
+        self.session.lose();
+    }
+
+    fn bytes(&self) -> usize {
+        self.session.bytes()
     }
 
     fn close(&mut self, direction: Direction, _: u64, _: Mark, _: &mut Output) {
@@ -504,6 +509,23 @@ impl RedisDissector {
                 // A master that is busy saving says so, byte by byte.
                 Some(b'\n') => return Ok(at + 1),
                 Some(b'$') => return self.replication(input, at, rest, seen, out),
+                _ => {}
+            }
+        }
+        if let Some((b'*', body)) = rest.split_first()
+            && self.session.awaits_parts()
+        {
+            match token::number(body) {
+                token::Token::Short => return Err(consumed(at)),
+                token::Token::Whole(elements @ 0.., len) => {
+                    let end = at + 1 + len;
+                    let told = self
+                        .session
+                        .parts(u32::try_from(elements).unwrap_or(u32::MAX));
+                    let place = Place::of(input, at, end);
+                    out.messages.push(message(place, told, 0, Text::None, 0));
+                    return Ok(end);
+                }
                 _ => {}
             }
         }

@@ -15,14 +15,23 @@ use crate::protocol::{Message, Role};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     kind: Kind,
+    /// Whether the run behind it belongs to the same EXEC, which is answered in parts.
+    more: bool,
     /// Responses that they still await.
     count: u32,
 }
 
-const NONE: Run = Run {
-    kind: Kind::Any,
-    count: 0,
-};
+impl Run {
+    const fn of(kind: Kind, count: u32) -> Self {
+        Self {
+            kind,
+            more: false,
+            count,
+        }
+    }
+}
+
+const NONE: Run = Run::of(Kind::Any, 0);
 
 /// What the arguments of a request say about its effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +121,10 @@ impl Told {
     const REQUEST: Self = Self::plain(Role::Request);
     const RESPONSE: Self = Self::plain(Role::Response);
     const ONE_WAY: Self = Self::plain(Role::OneWay);
+    const UNSURE: Self = Self {
+        flags: Message::UNSURE,
+        ..Self::RESPONSE
+    };
 }
 
 /// Between MULTI and EXEC.
@@ -122,6 +135,8 @@ const OFF: u8 = 2;
 const SKIP: u8 = 4;
 /// Requests were lost since nothing was open.
 const LOST: u8 = 8;
+/// Between MULTI and EXEC: the length of EXEC's response cannot be told.
+const UNTOLD: u8 = 16;
 
 /// After MONITOR.
 const MONITOR: u8 = 1;
@@ -136,6 +151,9 @@ struct Channels {
     plain: u32,
     patterns: u32,
     shards: u32,
+    /// What EXEC will be answered by, of a transaction that subscribes: up to the last command of it that is
+    /// no mere element.
+    transaction: Vec<Run>,
 }
 
 /// What responses can come.
@@ -164,6 +182,9 @@ pub(super) struct Session {
     open: u32,
     /// Requests so far, and those of them when responses last came.
     asked: [u32; 2],
+    /// Commands of the transaction that is being queued, each one element of EXEC's response, since the last one
+    /// that is not. Where they are more than fit, the count does not agree with EXEC's, and nothing is believed.
+    queued: u16,
     requests: u8,
     responses: u8,
     channels: Option<Box<Channels>>,
@@ -176,6 +197,7 @@ impl Session {
             rest: None,
             open: 0,
             asked: [0; 2],
+            queued: 0,
             requests: 0,
             responses: 0,
             channels: None,
@@ -223,8 +245,7 @@ impl Session {
         let skipped = self.requests & SKIP != 0;
         self.requests &= !SKIP;
         if self.requests & MULTI != 0 {
-            let kind = self.queued(kind);
-            return self.asked(kind, 1, silent);
+            return self.in_transaction(kind, effect, arguments, silent);
         }
         match kind {
             Kind::Subscribe | Kind::Unsubscribe => self.confirmed(kind, arguments),
@@ -243,33 +264,94 @@ impl Session {
         }
     }
 
-    /// A command between MULTI and EXEC is answered by `+QUEUED`, whatever it is.
-    fn queued(&mut self, kind: Kind) -> Kind {
+    /// A command between MULTI and EXEC is answered by `+QUEUED`, whatever it is; its effect comes with EXEC.
+    fn in_transaction(&mut self, kind: Kind, effect: Effect, arguments: u32, silent: bool) -> Told {
         match kind {
-            Kind::Exec | Kind::Discard => {
-                self.requests &= !MULTI;
-                Kind::Any
-            }
+            Kind::Exec => return self.exec(silent),
+            Kind::Discard => self.end_transaction(),
             Kind::Reset => {
+                self.end_transaction();
                 self.requests &= LOST;
-                Kind::Reset
+                return self.asked(Kind::Reset, 1, silent);
             }
-            Kind::Subscribe | Kind::Unsubscribe | Kind::Monitor => {
-                // Their effect comes with EXEC and is not followed there.
-                self.responses |= UNSURE;
-                Kind::Scalar
+            Kind::Subscribe | Kind::Unsubscribe => {
+                let (kind, count) = confirmations(kind, arguments);
+                self.queue(Run::of(kind, count));
             }
-            _ => Kind::Scalar,
+            Kind::Monitor => self.queue(Run::of(kind, 1)),
+            // Refused, and no part of the transaction.
+            Kind::Multi => {}
+            Kind::Client if effect != Effect::None => {
+                // The response ends where the server was told to be silent, if it did what it was told.
+                self.requests |= UNTOLD;
+                self.queued = self.queued.saturating_add(1);
+            }
+            _ => self.queued = self.queued.saturating_add(1),
+        }
+        self.asked(Kind::Scalar, 1, silent)
+    }
+
+    /// A command of which EXEC's response holds something else than one element.
+    fn queue(&mut self, run: Run) {
+        let queued = std::mem::take(&mut self.queued);
+        let elements = Run::of(Kind::Element, u32::from(queued));
+        let transaction = &mut self.channels.get_or_insert_default().transaction;
+        if transaction.len() >= limits::PENDING_REQUESTS {
+            self.requests |= UNTOLD;
+            return;
+        }
+        transaction.extend([elements, run].into_iter().filter(|run| run.count > 0));
+    }
+
+    fn end_transaction(&mut self) {
+        self.requests &= !(MULTI | UNTOLD);
+        self.queued = 0;
+        if let Some(channels) = &mut self.channels {
+            channels.transaction = Vec::new();
+        }
+    }
+
+    /// EXEC of a transaction that subscribes is answered by an array that holds every confirmation, but counts
+    /// each command once: so it is longer than it says. Its head and what is in it are therefore followed one
+    /// by one. A server that was told to be silent sends the confirmations alone.
+    fn exec(&mut self, silent: bool) -> Told {
+        let channels = self.channels.as_mut();
+        let mut parts = channels.map_or_else(Vec::new, |channels| {
+            std::mem::take(&mut channels.transaction)
+        });
+        let untold = self.requests & UNTOLD != 0;
+        if untold {
+            parts.clear();
+        } else if !parts.is_empty() && self.queued > 0 {
+            parts.push(Run::of(Kind::Element, u32::from(self.queued)));
+        }
+        self.end_transaction();
+        if silent {
+            parts.retain(|run| run.kind.subscribes());
+        } else if parts.is_empty() {
+            let kind = if untold { Kind::Exec } else { Kind::Any };
+            return self.asked(kind, 1, false);
+        } else {
+            parts.insert(0, Run::of(Kind::Exec, 1));
+        }
+        let last = parts.len().saturating_sub(1);
+        for (index, run) in parts.iter().enumerate() {
+            self.ask_run(Run {
+                more: index < last,
+                ..*run
+            });
+        }
+        if parts.is_empty() {
+            Told::ONE_WAY
+        } else {
+            Told::REQUEST
         }
     }
 
     /// The server confirms every channel, also when told to be silent.
     fn confirmed(&mut self, kind: Kind, arguments: u32) -> Told {
-        let channels = arguments.saturating_sub(1);
-        match kind {
-            Kind::Unsubscribe if channels == 0 => self.ask(Kind::UnsubscribeAll, 1),
-            _ => self.ask(kind, channels.max(1)),
-        }
+        let (kind, count) = confirmations(kind, arguments);
+        self.ask(kind, count);
         Told::REQUEST
     }
 
@@ -284,7 +366,9 @@ impl Session {
 
     fn reset_responses(&mut self) {
         self.responses &= UNSURE;
-        self.channels = None;
+        if let Some(channels) = &mut self.channels {
+            (channels.plain, channels.patterns, channels.shards) = (0, 0, 0);
+        }
     }
 
     fn blocks(&mut self, silent: bool) -> Told {
@@ -325,32 +409,56 @@ impl Session {
 
     #[inline(always)]
     fn ask(&mut self, kind: Kind, count: u32) {
+        self.ask_run(Run::of(kind, count));
+    }
+
+    #[inline(always)]
+    fn ask_run(&mut self, run: Run) {
+        let Run { kind, count, .. } = run;
         let [asked, _] = &mut self.asked;
         *asked = asked.wrapping_add(count);
         self.open = self.open.saturating_add(count);
         if self.head.count == 0 {
-            self.head = Run { kind, count };
+            self.head = run;
         } else if self.head.kind == kind
             && kind.is_plain()
             && self.rest.as_ref().is_none_or(|rest| rest.is_empty())
         {
             self.head.count = self.head.count.saturating_add(count);
         } else {
-            self.ask_behind(kind, count);
+            self.ask_behind(run);
         }
     }
 
     #[inline(never)]
-    fn ask_behind(&mut self, kind: Kind, count: u32) {
+    fn ask_behind(&mut self, run: Run) {
         let rest = self.rest.get_or_insert_default();
         match rest.back_mut() {
-            Some(last) if last.kind == kind && kind.is_plain() => {
-                last.count = last.count.saturating_add(count);
+            Some(last) if last.kind == run.kind && run.kind.is_plain() => {
+                last.count = last.count.saturating_add(run.count);
             }
-            _ => rest.push_back(Run { kind, count }),
+            _ => rest.push_back(run),
         }
         if rest.len() > limits::PENDING_REQUESTS {
             self.forget();
+            self.responses |= UNSURE;
+        }
+    }
+
+    /// The memory that open requests and a transaction take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let runs = self.rest.as_ref().map_or(0, |rest| rest.capacity());
+        let channels = self.channels.as_ref();
+        let parts = channels.map_or(0, |channels| channels.transaction.capacity());
+        (runs + parts) * size_of::<Run>()
+    }
+
+    /// Something was lost: a queue so long that it counts is given up.
+    pub(super) fn lose(&mut self) {
+        const SHORT: usize = 64 << 10;
+        if self.bytes() > SHORT {
+            self.forget();
+            self.end_transaction();
             self.responses |= UNSURE;
         }
     }
@@ -362,14 +470,17 @@ impl Session {
         self.open = 0;
     }
 
-    /// One response to the oldest open request.
+    /// One response to the oldest open request. Returns [`Message::MORE`] where that is an EXEC which is answered
+    /// in parts, and it is not the last of them.
     #[inline]
-    fn answer(&mut self) {
+    fn answer(&mut self) -> u8 {
         self.open = self.open.saturating_sub(1);
         self.head.count = self.head.count.saturating_sub(1);
+        let more = self.head.more || self.head.count > 0 && self.head.kind == Kind::Element;
         if self.head.count == 0 {
             self.next_run();
         }
+        if more { Message::MORE } else { 0 }
     }
 
     #[inline]
@@ -388,6 +499,47 @@ impl Session {
     #[inline]
     pub(super) fn awaits_replication(&self) -> bool {
         self.head.kind == Kind::Sync
+    }
+
+    /// Whether the next response, if it is an array, is to be told element by element.
+    #[inline]
+    pub(super) fn awaits_parts(&self) -> bool {
+        self.head.kind == Kind::Exec && self.head.more
+    }
+
+    /// EXEC's response has begun: an array that says it has so many elements.
+    #[cold]
+    pub(super) fn parts(&mut self, elements: u32) -> Told {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        let behind = rest.scan(true, |more, run| {
+            more.then(|| {
+                *more = run.more;
+                if run.kind == Kind::Element {
+                    run.count
+                } else {
+                    1
+                }
+            })
+        });
+        if behind.fold(0, u32::saturating_add) == elements {
+            let flags = self.answer();
+            return Told {
+                flags,
+                ..Told::RESPONSE
+            };
+        }
+        // Something in the transaction was not as it is known here.
+        self.forget();
+        self.responses |= UNSURE;
+        Told::UNSURE
+    }
+
+    /// EXEC did nothing: what would have been in its response will not come.
+    fn no_parts(&mut self) {
+        while self.head.more {
+            self.open = self.open.saturating_sub(self.head.count);
+            self.next_run();
+        }
     }
 
     /// A response of this form came.
@@ -416,6 +568,7 @@ impl Session {
             Kind::Subscribe | Kind::Unsubscribe | Kind::UnsubscribeAll => {
                 return self.unconfirmed(reply);
             }
+            Kind::Exec => return self.executed(),
             Kind::Monitor if !reply.error => self.responses |= MONITOR,
             Kind::Reset if !reply.error => self.reset_responses(),
             _ => {}
@@ -423,7 +576,7 @@ impl Session {
         let known = kind == Kind::Sync && self.responses & UNSURE == 0 && !reply.error;
         let opaque = known || reply.word == Word::Replication;
         let none = self.head.count == 0;
-        self.answer();
+        let flags = self.answer();
         if none {
             Told {
                 opaque,
@@ -432,9 +585,28 @@ impl Session {
         } else {
             Told {
                 opaque,
+                flags,
                 ..counted(kind, reply)
             }
         }
+    }
+
+    /// EXEC was answered by one response: it did nothing, or something that is not followed.
+    fn executed(&mut self) -> Told {
+        if self.head.more {
+            self.no_parts();
+            self.answer_last();
+            return Told::RESPONSE;
+        }
+        self.forget();
+        self.responses |= UNSURE;
+        Told::UNSURE
+    }
+
+    /// The head is answered, with all that it awaits.
+    fn answer_last(&mut self) {
+        self.open = self.open.saturating_sub(self.head.count);
+        self.next_run();
     }
 
     /// Pushes, monitored commands and confirmations: what is told by its form.
@@ -450,10 +622,7 @@ impl Session {
             }
             Word::None | Word::Message | Word::Monitor | Word::Replication => {}
             _ => {
-                let confirms = matches!(
-                    self.head.kind,
-                    Kind::Subscribe | Kind::Unsubscribe | Kind::UnsubscribeAll
-                );
+                let confirms = self.head.kind.subscribes();
                 if confirms || push || self.responses & UNSURE != 0 {
                     let last = self.subscribed(reply);
                     return Some(self.confirmation(confirms, last));
@@ -511,24 +680,28 @@ impl Session {
                 ..Told::RESPONSE
             };
         }
-        self.answer();
+        let flags = self.answer() | if more { Message::MORE } else { 0 };
         Told {
-            flags: if more { Message::MORE } else { 0 },
+            flags,
             ..Told::RESPONSE
         }
     }
 
     /// Something else than the confirmation that is due: an error ends them all.
     fn unconfirmed(&mut self, reply: &Reply) -> Told {
+        let more = reply.error && self.head.more;
         if reply.error {
-            self.open = self.open.saturating_sub(self.head.count);
-            self.next_run();
+            self.answer_last();
         }
-        Told::RESPONSE
+        Told {
+            flags: if more { Message::MORE } else { 0 },
+            ..Told::RESPONSE
+        }
     }
 
     /// Messages of the client were lost.
     pub(super) fn lost_requests(&mut self) {
+        self.end_transaction();
         self.requests = LOST;
         self.responses |= UNSURE;
     }
@@ -577,6 +750,14 @@ impl Session {
     }
 }
 
+/// What confirms SUBSCRIBE or UNSUBSCRIBE with so many arguments.
+fn confirmations(kind: Kind, arguments: u32) -> (Kind, u32) {
+    match (kind, arguments.saturating_sub(1)) {
+        (Kind::Unsubscribe, 0) => (Kind::UnsubscribeAll, 1),
+        (kind, channels) => (kind, channels.max(1)),
+    }
+}
+
 /// Hits and misses of a read.
 #[inline]
 fn counted(kind: Kind, reply: &Reply) -> Told {
@@ -597,7 +778,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 48, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 40, "{}", size_of::<Session>());
     }
 
     #[test]
@@ -606,13 +787,7 @@ mod tests {
         for _ in 0..1000 {
             session.request(Kind::Hit, Effect::None, 2);
         }
-        assert_eq!(
-            session.head,
-            Run {
-                kind: Kind::Hit,
-                count: 1000
-            }
-        );
+        assert_eq!(session.head, Run::of(Kind::Hit, 1000));
         assert!(session.rest.is_none());
         let null = Reply {
             kind: b'$',
@@ -636,6 +811,26 @@ mod tests {
         let hits: Vec<u32> = (0..6).map(|_| session.response(&found).hits).collect();
         assert_eq!(hits, [1, 0, 1, 1, 0, 0]);
         assert_eq!(session.open, 0);
+    }
+
+    /// What a conversation takes is counted with what all take, and a loss gives it back.
+    #[test]
+    fn long_queues_are_counted_and_given_up() {
+        let mut session = Session::new();
+        session.request(Kind::Multi, Effect::None, 1);
+        for _ in 0..20_000 {
+            session.request(Kind::Subscribe, Effect::None, 2);
+        }
+        assert!(session.bytes() >= 20_000 * size_of::<Run>());
+        session.lose();
+        assert_eq!(session.bytes(), 0);
+        for index in 0..20_000 {
+            let kind = if index % 2 == 0 { Kind::Hit } else { Kind::Any };
+            session.request(kind, Effect::None, 2);
+        }
+        assert!(session.bytes() >= 19_000 * size_of::<Run>());
+        session.lose();
+        assert_eq!((session.bytes(), session.open), (0, 0));
     }
 
     #[test]

@@ -15,10 +15,13 @@ const POWERS: usize = 43 - BITS as usize;
 /// How many buckets there are.
 pub const BUCKETS: usize = PARTS * (POWERS + 1);
 
-/// Counts of latencies in nanoseconds, with their sum and largest.
+/// Counts of latencies in nanoseconds, with their sum and largest. Only the powers of two that occur take memory: of a
+/// command they are few, and there may be one of these for every command of every port.
 #[derive(Clone, Debug)]
 pub struct Histogram {
-    counts: Box<[u64; BUCKETS]>,
+    /// Where the counts of each power of two are in `rows`, plus one; 0 where it did not occur.
+    places: [u8; POWERS + 1],
+    rows: Vec<[u64; PARTS]>,
     sum: u128,
     max: u64,
 }
@@ -26,7 +29,8 @@ pub struct Histogram {
 impl Default for Histogram {
     fn default() -> Self {
         Self {
-            counts: Box::new([0; BUCKETS]),
+            places: [0; POWERS + 1],
+            rows: Vec::new(),
             sum: 0,
             max: 0,
         }
@@ -64,15 +68,46 @@ impl Histogram {
     /// As [`Histogram::record`], where its bucket is known.
     #[inline(always)]
     pub(super) fn record_at(&mut self, bucket: usize, value: u64) {
-        self.counts[bucket] += 1;
+        self.row(bucket / PARTS)[bucket % PARTS] += 1;
         self.sum += u128::from(value);
         self.max = self.max.max(value);
     }
 
+    /// The counts of a power of two.
+    #[inline(always)]
+    fn row(&mut self, power: usize) -> &mut [u64; PARTS] {
+        if self.places[power] == 0 {
+            self.begin(power);
+        }
+        &mut self.rows[usize::from(self.places[power]) - 1]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin(&mut self, power: usize) {
+        self.rows.reserve_exact(1);
+        self.rows.push([0; PARTS]);
+        self.places[power] = self.rows.len() as u8;
+    }
+
+    /// Buckets that are not empty, in order, with their counts.
+    fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        let rows = self.places.iter().enumerate().filter_map(|(power, place)| {
+            let row = self.rows.get(usize::from(*place).checked_sub(1)?)?;
+            Some((power * PARTS, row))
+        });
+        let counts = rows.flat_map(|(first, row)| {
+            row.iter()
+                .enumerate()
+                .map(move |(part, &count)| (first + part, count))
+        });
+        counts.filter(|(_, count)| *count > 0)
+    }
+
     /// Adds what another one counted.
     pub fn merge(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts.iter()) {
-            *count += more;
+        for (bucket, more) in other.counts() {
+            self.row(bucket / PARTS)[bucket % PARTS] += more;
         }
         self.sum += other.sum;
         self.max = self.max.max(other.max);
@@ -80,7 +115,7 @@ impl Histogram {
 
     /// How many latencies were counted.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.rows.iter().flatten().sum()
     }
 
     /// Their sum in nanoseconds, exactly.
@@ -121,12 +156,7 @@ impl Histogram {
         let Ok(mut summary) = Summary::<u64>::new(3) else {
             return [0; N];
         };
-        for (index, &count) in self
-            .counts
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-        {
+        for (index, count) in self.counts() {
             // The summary resizes itself, so recording cannot fail.
             let _ = summary.record_n(middle(index).min(self.max), count);
         }
@@ -178,6 +208,18 @@ mod tests {
         }
     }
 
+    /// There may be one for every command of every port.
+    #[test]
+    fn what_does_not_occur_takes_no_memory() {
+        let mut histogram = Histogram::default();
+        for latency in 100_000..130_000 {
+            histogram.record(latency);
+        }
+        let bytes = size_of::<Histogram>() + histogram.rows.capacity() * size_of::<[u64; PARTS]>();
+        assert!(bytes <= 700, "{bytes}");
+        assert_eq!(histogram.count(), 30_000);
+    }
+
     #[test]
     fn merging_equals_counting_together() {
         let (mut a, mut b, mut both) = (
@@ -191,7 +233,7 @@ mod tests {
             both.record(value * value);
         }
         a.merge(&b);
-        assert_eq!(a.counts, both.counts);
+        assert!(a.counts().eq(both.counts()));
         assert_eq!((a.sum(), a.max()), (both.sum(), both.max()));
     }
 }

@@ -1,6 +1,6 @@
 //! One case a rule of the protocol.
 
-use super::drive::{Driver, command, words};
+use super::drive::{Driver, Told, command, words};
 use crate::flow::Direction;
 use crate::protocol::{Message, Role};
 
@@ -203,6 +203,134 @@ fn subscriptions_in_resp2() {
         "<",
     ];
     assert_eq!(told(&script), expected);
+}
+
+/// As redis-server 7.0.15 sent it. The whole of it is in the recording; here stands what is told.
+#[test]
+fn subscriptions_in_a_transaction() {
+    let script = [
+        "> MULTI",
+        "> GET x",
+        "> SUBSCRIBE a b",
+        "> UNSUBSCRIBE",
+        "> GET x",
+        "> LRANGE l 0 -1",
+        "> EXEC",
+        "> GET x",
+        "< +OK\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n*5\n$-1\n*3\n$9\nsubscribe\n$1\na\n:1\n",
+        "< *3\n$9\nsubscribe\n$1\nb\n:2\n*3\n$11\nunsubscribe\n$1\nb\n:1\n*3\n$11\nunsubscribe\n$1\na\n:0\n",
+        "< $-1\n*1\n$1\ny\n$-1\n",
+    ];
+    let told = told(&script);
+    assert_eq!(told[8..14], ["<"; 6]);
+    assert_eq!(told[14..21], ["< more"; 7]);
+    assert_eq!(told[21..], ["<", "< 0/1"]);
+}
+
+#[test]
+fn a_transaction_that_subscribes_leaves_the_client_subscribed() {
+    let array = "*1\n*3\n$9\nsubscribe\n$1\na\n:1\n";
+    let push = "*1\n>3\n$9\nsubscribe\n$1\na\n:1\n";
+    let message = "< *3\n$7\nmessage\n$1\na\n$2\nhi\n";
+    for (exec, role) in [(array, "< one way"), (push, "<")] {
+        let exec = format!("< +OK\n+QUEUED\n{exec}");
+        let script = [
+            "> MULTI",
+            "> SUBSCRIBE a",
+            "> EXEC",
+            &exec,
+            "> LRANGE l 0 -1",
+            message,
+        ];
+        assert_eq!(
+            told(&script)[3..],
+            ["<", "<", "< more", "<", "> LRANGE", role]
+        );
+    }
+}
+
+#[test]
+fn a_transaction_that_did_not_run_subscribes_to_nothing() {
+    let message = "< *3\n$7\nmessage\n$1\na\n$2\nhi\n";
+    for (end, reply, error) in [
+        ("> DISCARD", "+OK", ""),
+        ("> RESET", "+RESET", ""),
+        ("> EXEC", "*-1", ""),
+        ("> EXEC", "_", ""),
+        (
+            "> EXEC",
+            "-EXECABORT Transaction discarded because of previous errors.",
+            " error EXECABORT",
+        ),
+    ] {
+        let reply = format!("< +OK\n+QUEUED\n+QUEUED\n{reply}\n");
+        let script = [
+            "> MULTI",
+            "> SUBSCRIBE a b",
+            "> UNSUBSCRIBE",
+            end,
+            &reply,
+            "> LRANGE l 0 -1",
+            message,
+        ];
+        let last = format!("<{error}");
+        assert_eq!(
+            told(&script)[4..],
+            ["<", "<", "<", &last, "> LRANGE", "<"],
+            "{end} {reply}"
+        );
+    }
+}
+
+/// The confirmations are all that comes.
+#[test]
+fn a_silent_transaction_that_subscribes() {
+    let script = [
+        "> CLIENT REPLY OFF",
+        "> MULTI",
+        "> SUBSCRIBE a b",
+        "> GET x",
+        "> EXEC",
+        "< >3\n$9\nsubscribe\n$1\na\n:1\n>3\n$9\nsubscribe\n$1\nb\n:2\n",
+        "> CLIENT REPLY ON",
+        "< +OK\n",
+    ];
+    assert_eq!(
+        told(&script)[3..],
+        ["> GET one way", "> EXEC", "< more", "<", "> CLIENT", "<"]
+    );
+}
+
+/// An array of two elements, of which none comes: the server was told to be silent by the first command. What
+/// comes behind it cannot be told from elements.
+#[test]
+fn a_transaction_that_silences_the_server_is_no_certainty() {
+    let script = [
+        "> MULTI",
+        "> CLIENT REPLY OFF",
+        "> GET x",
+        "> EXEC",
+        "< +OK\n+QUEUED\n+QUEUED\n*2\n",
+        "> CLIENT REPLY ON",
+        "> GET x",
+        "< +OK\n$-1\n",
+    ];
+    let driver = tell(&script);
+    let unsure: Vec<_> = driver
+        .told
+        .iter()
+        .filter(|told| told.message.has(Message::UNSURE))
+        .collect();
+    assert_eq!(unsure.len(), 1, "{:?}", driver.lines());
+    assert_eq!(driver.told.last().map(Told::line), Some("<".to_owned()));
+}
+
+/// Another server may count otherwise.
+#[test]
+fn an_unknown_count_is_no_certainty() {
+    let exec = "< +OK\n+QUEUED\n*7\n*3\n$9\nsubscribe\n$1\na\n:1\n";
+    let driver = tell(&["> MULTI", "> SUBSCRIBE a", "> EXEC", exec]);
+    assert!(driver.told[5].message.has(Message::UNSURE));
 }
 
 #[test]
