@@ -137,7 +137,7 @@ impl Histogram {
     /// All that it holds, as snapshots tell it.
     pub fn latency(&self) -> Latency {
         let [p50, p90, p99, p999] = self.quantiles([0.5, 0.9, 0.99, 0.999]);
-        let places = (0..).zip(self.counts.iter().copied());
+        let counts = self.counts();
         Latency {
             count: self.count(),
             sum: u64::try_from(self.sum).unwrap_or(u64::MAX),
@@ -147,7 +147,9 @@ impl Histogram {
             p99,
             p999,
             max: self.max,
-            histogram: places.filter(|(_, count)| *count > 0).collect(),
+            histogram: counts
+                .map(|(bucket, count)| (bucket as u16, count))
+                .collect(),
         }
     }
 
