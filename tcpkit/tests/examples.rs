@@ -191,8 +191,8 @@ fn are_expressions(expressions: &[&str]) {
     std::fs::remove_file(&file).unwrap();
 }
 
-/// What collectors call the settings that the example has, by component: from the schemas that their sources hold
-/// (`config.schema.yaml` of `otlpreceiver`, `memorylimiter`, `batchprocessor` and `prometheusremotewriteexporter`).
+/// What collectors call the settings that the example has, by component: from the schemas of `otlpreceiver` and
+/// `prometheusremotewriteexporter` (`config.schema.yaml` in their sources), and the documentation of both processors.
 const SETTINGS: &[(&str, &[&str])] = &[
     ("receivers/otlp", &["protocols/http/endpoint"]),
     (
