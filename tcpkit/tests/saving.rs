@@ -138,3 +138,23 @@ fn a_translated_copy_is_told_in_the_summary() {
     let sentence = "1 SYNs and datagrams seen again with other addresses (NAT)";
     assert!(said.contains(sentence), "{said}");
 }
+
+/// As a capture with this snap length would have it: exchanges are found as far as frames go, and no more is saved.
+#[test]
+fn a_snap_length_holds_for_files_too() {
+    const SNAPLEN: usize = 96;
+    let scratch = Scratch::new("snaplen");
+    let case = Case::named("redis-commands");
+    let output = scratch.0.join("output.pcap");
+    let mut args = case.args();
+    let whole = Report::of(&case.input(), &args);
+    let saving = ["--snaplen", "96", "-w", output.to_str().unwrap()].map(str::to_owned);
+    args.extend(saving);
+    let found = Report::of(&case.input(), &args);
+    let saved = Pcap::parse(&std::fs::read(&output).unwrap());
+    let longest = saved.frames.iter().map(|frame| frame.data.len()).max();
+    assert_eq!(longest, Some(SNAPLEN));
+    assert!(found.exchanges.len() > 10 && found.exchanges != whole.exchanges);
+    let again = Report::of(&output, &case.args());
+    assert_eq!(again.exchanges, found.exchanges);
+}

@@ -78,13 +78,29 @@ fn tell<'a>(notices: impl IntoIterator<Item = &'a String>) {
     }
 }
 
-/// Follows those frames that match a filter.
-fn narrowed(frames: &[Frame<'_>], filter: &mut Filter, worker: &mut Worker) {
-    for frame in frames {
-        if filter.matches(frame) {
-            worker.frame(frame);
-        } else {
-            worker.pass(frame);
+/// What is followed of the frames, where that is not all.
+struct Narrowing {
+    filter: Option<Filter>,
+    /// Bytes of each frame.
+    snaplen: Option<usize>,
+}
+
+impl Narrowing {
+    fn follow(&mut self, frames: &[Frame<'_>], worker: &mut Worker) {
+        if self.filter.is_none() && self.snaplen.is_none() {
+            return worker.frames(frames);
+        }
+        for frame in frames {
+            let matches = self
+                .filter
+                .as_mut()
+                .is_none_or(|filter| filter.matches(frame));
+            let frame = frame.cut(self.snaplen.unwrap_or(usize::MAX));
+            if matches {
+                worker.frame(&frame);
+            } else {
+                worker.pass(&frame);
+            }
         }
     }
 }
@@ -146,7 +162,10 @@ impl Run<'_> {
         workers: usize,
         sinks: Vec<Box<dyn Sink + Send>>,
     ) -> anyhow::Result<(Outlet, SourceReport)> {
-        let mut filter = self.filter(&source)?;
+        let mut narrowing = Narrowing {
+            filter: self.filter(&source)?,
+            snaplen: self.setup.options.snaplen.map(|bytes| bytes as usize),
+        };
         let (index, settings) = (worker, self.setup.settings(worker, workers));
         let stats = Stats::new(self.setup.rules(), &self.setup.asked);
         let desk = self.service.as_ref().map(|service| service.desk(index));
@@ -157,10 +176,7 @@ impl Run<'_> {
         let most = if ends { 1 } else { BATCH };
         let mut until_look = LOOK_EVERY;
         source.each_batch(most, |frames| {
-            match &mut filter {
-                Some(filter) => narrowed(frames, filter, &mut worker),
-                None => worker.frames(frames),
-            }
+            narrowing.follow(frames, &mut worker);
             let looks = until_look <= frames.len();
             until_look = if looks {
                 LOOK_EVERY
@@ -175,7 +191,7 @@ impl Run<'_> {
         let mut outlet = worker.finish();
         outlet
             .notices
-            .extend(filter.iter().flat_map(Filter::notices).cloned());
+            .extend(narrowing.filter.iter().flat_map(Filter::notices).cloned());
         let report = source.report();
         if index == 0 {
             outlet.stats.account.dropped += report.dropped;

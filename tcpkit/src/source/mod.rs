@@ -100,6 +100,15 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// The frame as a capture with this snap length has it.
+    #[must_use]
+    pub fn cut(&self, snaplen: usize) -> Self {
+        Self {
+            data: self.data.get(..snaplen).unwrap_or(self.data),
+            ..*self
+        }
+    }
+
     /// Asks for the cache lines [`AHEAD`] of this frame's: as frames of a file lie next to each other, each line is
     /// asked for once, and none is waited for. Measured: 13 ns a frame with it, 30 without.
     #[inline(always)]
