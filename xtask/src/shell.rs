@@ -27,10 +27,19 @@ pub fn command<S: AsRef<OsStr>>(program: &str, args: &[S]) -> Command {
     command
 }
 
-/// Cargo, the same one that runs this program.
+/// Cargo, the same one that runs this program. What it told of this program's package is kept from it: build scripts
+/// that ask for such variables would run again, and all that needs them be built again, whenever somebody calls cargo
+/// now by hand and now through here.
 pub fn cargo<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    command(&cargo, args)
+    let mut command = command(&cargo, args);
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// Prints a command and runs it to its end.

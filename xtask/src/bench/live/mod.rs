@@ -1,8 +1,9 @@
 //! The monitoring tax: what a monitor costs the service that it watches.
 //!
 //! redis-server on one CPU, redis-benchmark and the monitor on another, over a veth pair between two namespaces.
-//! Every configuration runs in every round; what counts is the median of the ratios to the unmonitored run of the same
-//! round: CPU time a request of server, client and monitor together, and requests a second.
+//! Every configuration runs in every round, each just after an unmonitored run, since the machine's speed may change from
+//! one minute to the next; what counts is the median of the ratios of the two: CPU time a request of server, client and
+//! monitor together, and requests a second.
 
 mod place;
 mod process;
@@ -19,7 +20,7 @@ use place::{INTERFACE, PORT, Place};
 use process::{Monitor, Spent};
 
 /// Rounds that count.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 9;
 
 /// How often redis-benchmark asks before it waits for answers, and how many requests that makes.
 const LOADS: [(u32, u64); 2] = [(1, 80_000), (16, 600_000)];
@@ -80,8 +81,8 @@ pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
         CONFIGS.iter().map(|_| Default::default()).collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
-        let base = LOADS.map(|load| place.bench(None, load, scale));
         for (config, ratios) in CONFIGS.iter().zip(&mut ratios) {
+            let base = LOADS.map(|load| place.bench(None, load, scale));
             let spent = monitored(&place, config, scale)?;
             for ((spent, base), ratios) in spent.iter().zip(&base).zip(ratios) {
                 let base = base.as_ref().ok().context("the unmonitored run failed")?;
@@ -131,7 +132,7 @@ fn all_were_paired(said: &str, calls: u64) -> Result<()> {
 fn tell(report: &mut Report, ratios: &[[Ratios; LOADS.len()]], rounds: usize) {
     report.line("\n## Monitoring tax\n");
     report.line(&format!(
-        "redis at full speed over veth, median of {rounds} rounds, ratios to the unmonitored run of the same round; no frame \
+        "redis at full speed over veth, median of {rounds} rounds, ratios to the unmonitored run just before; no frame \
          lost, every request paired\n"
     ));
     report
