@@ -79,13 +79,21 @@ impl Protocol for Dns {
     /// A question as dig would be asked: `A example.com.`, with the name in presentation format
     /// (RFC 4343, section 2.1), the operation before it where it is no query: `NOTIFY SOA example.com.`.
     fn render(&self, kept: &[u8], max: usize, out: &mut Vec<u8>) -> usize {
-        let mut written = 0;
+        let begin = out.len();
+        let (mut written, mut full) = (0, false);
         message::compose(kept, &mut |bytes, label| {
-            for byte in bytes.iter().take(max.saturating_sub(written)) {
+            for byte in bytes {
+                let end = out.len();
                 if label {
-                    escape(*byte, out)
+                    escape(*byte, out);
                 } else {
-                    out.push(*byte)
+                    out.push(*byte);
+                }
+                // A sign that does not fit is left out whole, and what comes behind it too.
+                full |= out.len() - begin > max;
+                if full {
+                    out.truncate(end);
+                    return;
                 }
                 written += 1;
             }

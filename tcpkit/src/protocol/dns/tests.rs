@@ -758,3 +758,17 @@ proptest! {
         prop_assert!(shown.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
     }
 }
+
+#[test]
+fn a_name_is_cut_where_its_text_is_full() {
+    // One question, whose name is a label of 59 zero bytes.
+    let mut question = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 59];
+    question.resize(question.len() + 59, 0);
+    question.extend([0, 0, 1, 0, 1]);
+    for (max, written) in [(0, 0), (1, 1), (3, 2), (9, 3), (10, 4), (1000, 2 + 59 + 1)] {
+        let mut out = Vec::new();
+        assert_eq!(Dns.render(&question, max, &mut out), written, "{max}");
+        assert!(out.len() <= max, "{max}: {}", String::from_utf8_lossy(&out));
+        assert!("A \\000\\000".as_bytes().starts_with(&out) || max == 1000);
+    }
+}
