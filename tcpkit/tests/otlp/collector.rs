@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::pushing;
 use crate::receiver::{Points, Receiver, points};
 use crate::support::cases::Case;
 use crate::support::python;
 use crate::support::served::{Served, free_port};
+use crate::{OF_COMMANDS, pushing};
 
 /// A running collector, which hands on what it is told.
 struct Collector {
@@ -127,14 +127,7 @@ fn a_collector_hands_on_what_the_snapshot_says() {
 fn same_command(points: &Points, port: &str, command: &Value) {
     let word = |name: &str| command[name].as_str().unwrap();
     let key = format!("{port} {} {}", word("protocol"), word("command"));
-    for (metric, field) in [
-        ("tcpkit.response.errors", "errors"),
-        ("tcpkit.unanswered_requests", "unanswered"),
-        ("tcpkit.key.hits", "hits"),
-        ("tcpkit.key.misses", "misses"),
-        ("tcpkit.request.bytes", "request_bytes"),
-        ("tcpkit.response.bytes", "response_bytes"),
-    ] {
+    for (metric, field) in OF_COMMANDS {
         let told = &points[metric][&key]["value"];
         assert_eq!(told, &command[field], "{key}: {metric}");
     }

@@ -18,6 +18,16 @@ use std::process::Command;
 use support::cases::Case;
 use support::tcpkit;
 
+/// Counters of a command: their names where they are pushed, and in summaries and snapshots.
+const OF_COMMANDS: [(&str, &str); 6] = [
+    ("tcpkit.response.errors", "errors"),
+    ("tcpkit.unanswered_requests", "unanswered"),
+    ("tcpkit.key.hits", "hits"),
+    ("tcpkit.key.misses", "misses"),
+    ("tcpkit.request.bytes", "request_bytes"),
+    ("tcpkit.response.bytes", "response_bytes"),
+];
+
 /// tcpkit over a case's capture file, which pushes there every 100 ms.
 fn pushing(case: &Case, url: &str) -> Command {
     let mut command = tcpkit();

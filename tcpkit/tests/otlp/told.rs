@@ -4,9 +4,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::pushing;
 use crate::receiver::{Points, Receiver, points, quantile};
 use crate::support::cases::Case;
+use crate::{OF_COMMANDS, pushing};
 
 /// Runs a case to its end; what was pushed at last, and the summary.
 fn told(case: &Case) -> (Vec<Value>, Value) {
@@ -62,14 +62,7 @@ fn same_port(case: &str, points: &Points, port: &Value) {
     for command in port["commands"].as_array().unwrap() {
         let word = |name: &str| command[name].as_str().unwrap();
         let key = format!("{number} {} {}", word("protocol"), word("command"));
-        for (metric, field) in [
-            ("tcpkit.response.errors", "errors"),
-            ("tcpkit.unanswered_requests", "unanswered"),
-            ("tcpkit.key.hits", "hits"),
-            ("tcpkit.key.misses", "misses"),
-            ("tcpkit.request.bytes", "request_bytes"),
-            ("tcpkit.response.bytes", "response_bytes"),
-        ] {
+        for (metric, field) in OF_COMMANDS {
             assert_eq!(
                 points[metric][&key]["value"], command[field],
                 "{case} {key}: {metric}"
