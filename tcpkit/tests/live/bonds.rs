@@ -159,7 +159,7 @@ fn doctor(bonded: &Bonded, mode: &[&str]) {
 }
 
 fn start(bonded: &Bonded, capture: &[&str]) -> Run {
-    let rest = ["-p", "6379", "-q", "--format", "json", "-B", "16384"];
+    let rest = ["-p", "6379", "-q", "--format", "json"];
     Run::start(&bonded.server, &[capture, &rest[..]].concat())
 }
 

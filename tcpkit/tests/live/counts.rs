@@ -46,9 +46,7 @@ fn captured(
 ) {
     for engine in ENGINES {
         for interface in [place.interface, "any"] {
-            let args = [
-                "-i", interface, "-p", ports, "-q", "--format", "json", "-B", "131072",
-            ];
+            let args = ["-i", interface, "-p", ports, "-q", "--format", "json"];
             let run = Run::start(place.server, &[engine, &args[..]].concat());
             traffic();
             let report = run.stop().report();

@@ -264,9 +264,7 @@ fn fill(redis: &Redis) {
 }
 
 fn watch(place: &Namespace, interface: &str, args: &[&str]) -> Run {
-    let rest = [
-        "-i", interface, "-p", "6379", "--format", "json", "-B", "16384",
-    ];
+    let rest = ["-i", interface, "-p", "6379", "--format", "json"];
     Run::start(place, &[args, &rest[..]].concat())
 }
 

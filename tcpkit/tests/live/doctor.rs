@@ -71,7 +71,10 @@ fn ring_memory_is_what_a_run_takes() {
     let namespace = Namespace::new();
     let report = doctor(&namespace, "lo");
     let args = ["-i", "lo", "--backend", "ebpf", "-q", "--format", "json"];
-    let summary = Run::start(&namespace, &args).stop().report().summary;
+    let summary = Run::start_as_given(&namespace, &args)
+        .stop()
+        .report()
+        .summary;
     let rings = summary["live"]["rings"].as_array().unwrap();
     let kilobytes = rings[0]["size_bytes"].as_u64().unwrap() >> 10;
     let expected = format!("{} of {kilobytes} KiB", rings.len());

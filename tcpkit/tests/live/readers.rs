@@ -320,9 +320,7 @@ fn hostile_readers_take_nothing_from_the_capture() {
     setrlimit(Resource::Nofile, files).unwrap();
     let namespace = Namespace::new();
     let redis = Redis::start(&namespace);
-    let args = [
-        "-i", "lo", "-p", "6379", "-q", "--format", "json", "-B", "131072",
-    ];
+    let args = ["-i", "lo", "-p", "6379", "-q", "--format", "json"];
     let run = Run::start(&namespace, &args);
     redis.forget();
     clients::redis(&namespace, "127.0.0.1", 5000, 16, 100);

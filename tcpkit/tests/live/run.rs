@@ -28,15 +28,26 @@ pub struct Ended {
     pub took: Duration,
 }
 
+/// A kernel buffer, in KiB, that holds what a test sends while tcpkit waits for a processor: tests run side by side, in a
+/// debug build, and what they compare is what was seen, not who was scheduled.
+const ROOM: [&str; 2] = ["-B", "65536"];
+
 impl Run {
-    /// Starts tcpkit and waits until it captures. Its report is read as it comes.
+    /// Starts tcpkit and waits until it captures. Its report is read as it comes. Where `args` do not size the kernel's
+    /// buffer, it has [`ROOM`].
     pub fn start(namespace: &Namespace, args: &[&str]) -> Self {
+        let room = if args.contains(&"-B") { &[][..] } else { &ROOM };
+        Self::start_as_given(namespace, &[args, room].concat())
+    }
+
+    /// As [`Run::start`], with a kernel buffer of the default size where `args` give none.
+    pub fn start_as_given(namespace: &Namespace, args: &[&str]) -> Self {
         let (mut run, stdout) = Self::unread(namespace, args);
         run.read(stdout);
         run
     }
 
-    /// As [`Run::start`], but nobody reads the report yet.
+    /// As [`Run::start_as_given`], but nobody reads the report yet.
     pub fn unread(namespace: &Namespace, args: &[&str]) -> (Self, ChildStdout) {
         let mut command = namespace.command(&program().to_string_lossy());
         command.args(args).env("TZ", "UTC");

@@ -65,7 +65,7 @@ fn a_live_run_finds_what_a_file_of_the_same_frames_gives() {
         let saved = ours.to_str().unwrap().to_owned();
         let tcpdump = Tcpdump::start(&pair.server, &theirs, "0");
         let args = [
-            "-i", SERVER_IF, "-p", "6379", "--format", "json", "-B", "131072", "-w", &saved,
+            "-i", SERVER_IF, "-p", "6379", "--format", "json", "-w", &saved,
         ];
         let run = Run::start(&pair.server, &[engine, &args[..]].concat());
         clients::redis(&pair.client, SERVER_V4, 1000, 1, 10);
