@@ -59,12 +59,17 @@ pub const RING_HEADER: usize = 8;
 pub const VLAN_TAG: u32 = 4;
 
 /// Frame bytes that a record may have room for; the smallest that fits is reserved. With what stands before
-/// them they are powers of two, and halfway between from 2 KiB on, so that little is left empty.
-pub const CLASSES: [usize; 15] = [
+/// them they are powers of two and halfway between, so that little is left empty: a gap is a cache line that the processor
+/// fetches for nothing.
+pub const CLASSES: [usize; 19] = [
     room(128),
+    room(192),
     room(256),
+    room(384),
     room(512),
+    room(768),
     room(1024),
+    room(1536),
     room(2048),
     room(3072),
     room(4096),
@@ -86,7 +91,8 @@ const _: () = assert!(FRAME >= 65_535 + 14 + 2 * VLAN_TAG);
 pub const XDP_PIECE: u32 = 65_535;
 
 /// Most bytes that the XDP program for kernels without fragments keeps: such frames lie in one page.
-pub const PAGE_FRAME: u32 = CLASSES[6] as u32;
+pub const PAGE_FRAME: u32 = CLASSES[10] as u32;
+const _: () = assert!(CLASSES[10] == room(4096));
 
 const fn room(record: usize) -> usize {
     record - RING_HEADER - HEAD

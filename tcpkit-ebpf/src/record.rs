@@ -74,11 +74,11 @@ fn put_smallest<F: Frame>(
         put_smallest!(
             (ring, frame, head, tag, length, before),
             length,
-            [0 1 2 3 4 5 6 7 8 9 10 11 12 13],
-            14
+            [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17],
+            18
         )
     } else {
-        put_smallest!((ring, frame, head, tag, length, before), length, [0 1 2 3 4 5], 6)
+        put_smallest!((ring, frame, head, tag, length, before), length, [0 1 2 3 4 5 6 7 8 9], 10)
     }
 }
 
