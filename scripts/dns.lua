@@ -3,15 +3,19 @@
 --   tcpkit -S scripts/dns.lua -p 53=dns -i any
 --
 -- A line a query as it is answered; at the end the names that were asked most, with how often, the
--- slowest answer, and how many were not answered.
+-- slowest answer, and how many were not answered. At most `most` names are remembered: who asks for random
+-- ones makes more. The rest is told as others.
 
-local names = {}
+local most = 10000
+
+local names, known = {}, 0
 
 local function entry(x)
-  local name = names[x.text]
+  local text = (names[x.text] or known < most) and x.text or "(others)"
+  local name = names[text]
   if not name then
-    name = { text = x.text, asked = 0, silent = 0, total = 0, slowest = 0 }
-    names[x.text] = name
+    name = { text = text, asked = 0, silent = 0, total = 0, slowest = 0 }
+    names[text], known = name, known + 1
   end
   return name
 end

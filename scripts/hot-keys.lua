@@ -21,13 +21,22 @@ local function key_of(x)
   return rest:match('^"([^"]*)"') or rest:match("^%S+")
 end
 
-local function sorted(field)
+local function is_before(a, b, field)
+  if a[field] ~= b[field] then return a[field] > b[field] end
+  return a.name < b.name
+end
+
+-- The `top` keys, each put into its place: sorting all takes too long where there are many.
+local function leading(field)
   local list = {}
-  for _, key in pairs(keys) do list[#list + 1] = key end
-  table.sort(list, function(a, b)
-    if a[field] ~= b[field] then return a[field] > b[field] end
-    return a.name < b.name
-  end)
+  for _, key in pairs(keys) do
+    local place = #list + 1
+    while place > 1 and is_before(key, list[place - 1], field) do place = place - 1 end
+    if place <= top then
+      table.insert(list, place, key)
+      list[top + 1] = nil
+    end
+  end
   return list
 end
 
@@ -36,9 +45,8 @@ local function report(title)
   print(("%s: %d keys, %d uses of others"):format(title, known, others))
   for _, field in ipairs { "uses", "bytes" } do
     print("  by " .. field)
-    local list = sorted(field)
-    for i = 1, math.min(top, #list) do
-      print(("  %10d %s  %s"):format(list[i][field], field, list[i].name))
+    for _, key in ipairs(leading(field)) do
+      print(("  %10d %s  %s"):format(key[field], field, key.name))
     end
   end
   keys, known, others = {}, 0, 0

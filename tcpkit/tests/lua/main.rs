@@ -1,6 +1,8 @@
 //! Scripts, run by the built program over recordings: what they are told, what they may, what they cannot do.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../support/mod.rs"]
 mod support;
 

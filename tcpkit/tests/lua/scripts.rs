@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::common::{Script, save};
 use crate::frames::{Make, pcap};
 use crate::support::cases::Case;
 use crate::{Scratch, run_file};
@@ -126,5 +127,58 @@ fn a_refused_connection_is_told() {
         run.stdout.contains("refused after 1000.001 ms"),
         "{}",
         run.stdout
+    );
+}
+
+/// As many keys as the script remembers, and some more: it comes to its end within the time that a hook may take.
+#[test]
+fn many_keys_are_told_in_time() {
+    let mut talk = Script::new(40001, 6379);
+    let names: Vec<String> = (0..100_040).map(|number| format!("key:{number}")).collect();
+    for names in names.chunks(40) {
+        let asked: String = names
+            .iter()
+            .map(|name| format!("*2\r\n$3\r\nGET\r\n${}\r\n{name}\r\n", name.len()))
+            .collect();
+        talk.say(false, asked.as_bytes(), 60_000);
+        talk.say(true, "$1\r\n1\r\n".repeat(names.len()).as_bytes(), 60_000);
+    }
+    talk.pass(20_000_000_000);
+    talk.say(false, b"*1\r\n$4\r\nPING\r\n", 60_000);
+    let input = save(&talk.frames, "many-keys");
+    let run = run_file(&script("hot-keys"), &input, &["-p", "6379"]);
+    std::fs::remove_file(&input).unwrap();
+    assert_eq!(run.stderr, "");
+    let told = "100000 keys, 40 uses of others\n  by uses\n           1 uses  key:0\n";
+    assert!(run.stdout.contains(told), "{}", run.stdout);
+    assert_eq!(run.stdout.lines().count(), 1 + 2 * (1 + 10));
+}
+
+/// A client that asks for random names fills no memory.
+#[test]
+fn names_without_end_are_told_as_others() {
+    let make = Make {
+        v6: false,
+        udp: true,
+    };
+    let mut frames = Vec::new();
+    for number in 0..10_100_u16 {
+        let [high, low] = number.to_be_bytes();
+        // RFC 1035, section 4.1: identifier, flags, one question, its name, A, IN.
+        let mut query = vec![high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 5];
+        query.extend(format!("{number:05}").bytes());
+        query.extend([0, 0, 1, 0, 1]);
+        frames.push(make.frame(false, 0, &query));
+        query[2] = 0x80;
+        frames.push(make.frame(true, 0, &query));
+    }
+    let scratch = Scratch::new();
+    let input = scratch.file("input.pcap", pcap(&frames, 1000));
+    let run = run_file(&script("dns"), &input, &["-p", "6379=dns"]);
+    assert_eq!(run.stderr, "");
+    let first = run.stdout.lines().nth(10_100).unwrap();
+    assert!(
+        first.starts_with("   100  avg ") && first.ends_with("(others)"),
+        "{first}"
     );
 }
