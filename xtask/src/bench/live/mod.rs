@@ -28,6 +28,9 @@ const LOADS: [(u32, u64); 2] = [(1, 80_000), (16, 600_000)];
 /// The most CPU time a request, in units of tcpdump's in the same rounds.
 const OF_TCPDUMP: f64 = 1.05;
 
+/// A port that nobody uses.
+const OTHER_PORT: u16 = PORT + 1;
+
 /// The most of a CPU that an idle tcpkit may take.
 const IDLE: f64 = 0.005;
 
@@ -35,31 +38,45 @@ const IDLE: f64 = 0.005;
 struct Config {
     name: &'static str,
     command: fn() -> Command,
-    /// Whether its own account is compared with the server's.
-    is_tcpkit: bool,
+    role: Role,
 }
 
-/// The first is what others are compared with.
+/// What a configuration is there for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Others are compared with it.
+    Reference,
+    /// Its own account is compared with the server's, and its cost with tcpdump's.
+    Measured,
+}
+
+/// Each is compared with tcpdump, which is the first. An XDP program costs something on veth by its being there (Linux copies
+/// frames for it): the one that keeps no frame says how much.
 const CONFIGS: &[Config] = &[
     Config {
         name: "tcpdump -w /dev/null",
         command: tcpdump,
-        is_tcpkit: false,
+        role: Role::Reference,
+    },
+    Config {
+        name: "tcpkit -q --xdp, another port",
+        command: || tcpkit(OTHER_PORT, &["--xdp"]),
+        role: Role::Reference,
     },
     Config {
         name: "tcpkit -q",
-        command: || tcpkit(&["--backend", "ebpf"]),
-        is_tcpkit: true,
+        command: || tcpkit(PORT, &["--backend", "ebpf"]),
+        role: Role::Measured,
     },
     Config {
         name: "tcpkit -q --xdp",
-        command: || tcpkit(&["--xdp"]),
-        is_tcpkit: true,
+        command: || tcpkit(PORT, &["--xdp"]),
+        role: Role::Measured,
     },
     Config {
         name: "tcpkit -q --backend pcap",
-        command: || tcpkit(&["--backend", "pcap"]),
-        is_tcpkit: true,
+        command: || tcpkit(PORT, &["--backend", "pcap"]),
+        role: Role::Measured,
     },
 ];
 
@@ -104,7 +121,7 @@ fn monitored(place: &Place, config: &Config, scale: u64) -> Result<Vec<Spent>> {
         .map(|load| place.bench(Some(monitor.pid()), *load, scale))
         .collect();
     let said = monitor.stop()?;
-    if config.is_tcpkit {
+    if config.role == Role::Measured {
         all_were_paired(&said, place.redis.calls()?)?;
     }
     spent
@@ -152,7 +169,8 @@ fn tell(report: &mut Report, ratios: &[[Ratios; LOADS.len()]], rounds: usize) {
     let Some((tcpdump, others)) = ratios.split_first() else {
         return;
     };
-    for (config, ratios) in CONFIGS.iter().skip(1).zip(others) {
+    let others = CONFIGS.iter().skip(1).zip(others);
+    for (config, ratios) in others.filter(|(config, _)| config.role == Role::Measured) {
         for (((depth, _), ours), theirs) in LOADS.iter().zip(ratios).zip(tcpdump) {
             let ratio = median(&ours.cpu) / median(&theirs.cpu);
             let name = format!("`{}` to tcpdump, CPU a request at -P {depth}", config.name);
@@ -164,7 +182,10 @@ fn tell(report: &mut Report, ratios: &[[Ratios; LOADS.len()]], rounds: usize) {
 /// An idle tcpkit, in percent of a CPU.
 fn idle(report: &mut Report, place: &Place) -> Result<()> {
     let time = Duration::from_secs(10);
-    for config in CONFIGS.iter().filter(|config| config.is_tcpkit) {
+    for config in CONFIGS
+        .iter()
+        .filter(|config| config.role == Role::Measured)
+    {
         let monitor = Monitor::start(&place.namespace, (config.command)())?;
         let before = process::cpu(monitor.pid());
         std::thread::sleep(time);
@@ -185,13 +206,13 @@ fn tcpdump() -> Command {
     command
 }
 
-fn tcpkit(args: &[&str]) -> Command {
+fn tcpkit(port: u16, args: &[&str]) -> Command {
     let mut command = Command::new(shell::target().join("release/tcpkit"));
     command.args([
         "-i",
         INTERFACE,
         "-p",
-        &format!("{PORT}=redis"),
+        &format!("{port}=redis"),
         "-q",
         "--format",
         "json",
