@@ -46,6 +46,13 @@ pub const REORDER_FRAMES: u32 = 16;
 /// The reordering window in capture time, for conversations that are slow.
 pub const REORDER_TIME: Duration = Duration::from_millis(200);
 
+/// A frame whose stamp is farther ahead than this moves capture time only when the next one confirms it, and one that is
+/// farther behind may be of a clock that was set back.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(600);
+
+/// So many frames in a row that are far behind capture time set it back.
+pub const CLOCK_BEHIND: u32 = 1000;
+
 /// A hole that nobody acknowledges is waited for so long: a sender retransmits within it
 /// (RFC 6298 starts at 1 s and doubles).
 pub const HOLE_TIME: Duration = Duration::from_secs(10);

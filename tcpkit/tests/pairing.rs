@@ -307,3 +307,72 @@ fn answers_that_nobody_asked_for_make_room() {
         assert_eq!(exact.count() as u64, 600 - dropped, "{strays}");
     }
 }
+
+const SECOND: u64 = 1_000_000_000;
+const YEAR: u64 = 365 * 24 * 3600 * SECOND;
+
+/// Requests that are answered after `wait`, `count` of them; before each, `wait` passes.
+fn ask(script: &mut Script, count: usize, wait: u64) {
+    for n in 0..count {
+        let (request, response) = redis_pair(n);
+        script.pass(wait);
+        script.say(false, &request, 1400);
+        script.pass(wait);
+        script.say(true, &response, 1400);
+    }
+}
+
+/// A stamp that is damaged, in whichever frame: nothing that was waited for is given up.
+#[test]
+fn one_frame_of_a_far_future_ends_no_conversation() {
+    let mut script = Script::new(40_000, 6379);
+    ask(&mut script, 20, SECOND / 20);
+    let (_, plain) = common::run(&script.frames, 6379, redis());
+    let plain = (plain.account.conversations, plain.account.joined);
+    for damaged in 1..script.frames.len() {
+        let mut frames = script.frames.clone();
+        frames[damaged].time += 30 * YEAR;
+        let (found, stats) = common::run(&frames, 6379, redis());
+        let exact = |one: &Found| one.confidence == Some(Confidence::Exact);
+        assert!(found.len() == 20 && found.iter().all(exact), "{damaged}");
+        let account = (stats.account.conversations, stats.account.joined);
+        assert_eq!(account, plain, "{damaged}");
+    }
+}
+
+/// Hours without traffic are believed, and requests from before are told as unanswered then, not at the end.
+#[test]
+fn a_long_silence_passes_time() {
+    let mut script = Script::new(40_000, 6379);
+    let mut other = Script::new(40_001, 6379);
+    other.say(false, b"*1\r\n$4\r\nPING\r\n", 1400);
+    script.pass(5 * 3600 * SECOND);
+    ask(&mut script, 10, SECOND);
+    let frames = [other.frames, script.frames].concat();
+    let (found, _) = common::run(&frames, 6379, redis());
+    let unanswered = found.iter().position(|one| one.response_bytes.is_none());
+    assert!(unanswered.unwrap() <= 1, "{found:?}");
+    assert_eq!(found.len(), 11);
+}
+
+/// A clock that was set back by a day: requests are given up in its time.
+#[test]
+fn a_clock_that_was_set_back_goes_on() {
+    let mut before = Script::new(40_000, 6379);
+    before.pass(24 * 3600 * SECOND);
+    ask(&mut before, 10, SECOND);
+    let mut script = Script::new(40_001, 6379);
+    ask(&mut script, 1000, SECOND / 1000);
+    let mut other = Script::new(40_002, 6379);
+    other.say(false, b"*1\r\n$4\r\nPING\r\n", 1400);
+    ask(&mut script, 100, SECOND);
+    let frames = [before.frames, other.frames, script.frames].concat();
+    let (found, stats) = common::run(&frames, 6379, redis());
+    let unanswered = found.iter().position(|one| one.response_bytes.is_none());
+    assert!(
+        (1010..1080).contains(&unanswered.unwrap()),
+        "{unanswered:?}"
+    );
+    assert_eq!(found.len(), 1111);
+    assert_eq!(stats.account.joined, 0);
+}

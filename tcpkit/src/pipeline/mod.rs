@@ -2,6 +2,7 @@
 
 mod conversation;
 mod daemon;
+mod doubt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod ladder;

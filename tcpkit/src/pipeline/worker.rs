@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::Conversation;
+use super::doubt::Doubt;
 use super::outlet::Outlet;
 use super::select::{Selector, Server};
 use super::talk::{Lent, Talk};
@@ -58,6 +59,7 @@ struct Core {
     /// Packets are told or counted for somebody.
     attends: bool,
     now: Timestamp,
+    doubt: Doubt,
     begun: Option<Timestamp>,
     next_second: u64,
     next_stalled: u64,
@@ -92,6 +94,7 @@ impl Worker {
             outlet,
             needs,
             now: Timestamp::default(),
+            doubt: Doubt::default(),
             begun: None,
             next_second: 0,
             next_stalled: 0,
@@ -205,29 +208,48 @@ impl Core {
     }
 
     #[inline]
-    fn advance(&mut self, now: Timestamp) {
-        if now > self.now {
-            self.now = now;
-            if self.now.0 >= self.next_stalled {
-                self.wake();
+    fn advance(&mut self, time: Timestamp) {
+        if time > self.now {
+            if time.0 < self.next_stalled {
+                self.now = time;
+            } else {
+                self.wake(time);
             }
+        } else if Doubt::is_behind(self.now, time) {
+            self.step_back(time);
+        }
+    }
+
+    /// The clock may have been set back.
+    #[cold]
+    #[inline(never)]
+    fn step_back(&mut self, time: Timestamp) {
+        if self.doubt.goes_back(self.now) {
+            self.now = time;
+            self.begun = self.begun.min(Some(time));
+            self.next_stalled = time.0;
+            self.next_second = next_second(time);
         }
     }
 
     #[cold]
-    fn wake(&mut self) {
-        let now = self.now;
+    #[inline(never)]
+    fn wake(&mut self, now: Timestamp) {
+        if self.begun.is_some() && !self.doubt.goes_on(self.now, now) {
+            return;
+        }
+        self.now = now;
         if self.begun.is_none() {
             self.begun = Some(now);
             if let Some(desk) = self.outlet.desk() {
                 desk.begin(now);
             }
-            self.next_second = (now.0 / SECOND + 1).saturating_mul(SECOND);
+            self.next_second = next_second(now);
         }
         self.next_stalled = now.0.saturating_add(STALLED_EVERY);
         self.visit_stalled();
         if now.0 >= self.next_second {
-            self.next_second = (now.0 / SECOND + 1).saturating_mul(SECOND);
+            self.next_second = next_second(now);
             self.sweep();
             self.count_open();
             self.outlet.tick(now);
@@ -490,6 +512,7 @@ impl Core {
     }
 
     fn end(&mut self) {
+        self.now = self.doubt.end(self.now);
         let now = self.now;
         self.count_open();
         let threshold = self.settings.threshold.unwrap_or_default();
@@ -500,6 +523,11 @@ impl Core {
             }
         }
     }
+}
+
+/// The first whole second behind `now`, in nanoseconds.
+fn next_second(now: Timestamp) -> u64 {
+    (now.0 / SECOND + 1).saturating_mul(SECOND)
 }
 
 /// Brings what a conversation holds back up to date in its shard's sum.

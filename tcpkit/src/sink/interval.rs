@@ -53,6 +53,8 @@ impl Interval {
     fn tick(&mut self, now: Timestamp) -> Option<(Timestamp, Vec<PortSummary>)> {
         let next = *self.next.get_or_insert(now.0.saturating_add(self.every));
         if now.0 < next {
+            // The clock may have been set back.
+            self.next = Some(next.min(now.0.saturating_add(self.every)));
             return None;
         }
         self.next = Some(now.0.saturating_add(self.every));
