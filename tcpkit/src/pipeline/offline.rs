@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -34,7 +35,7 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let options = setup.options;
     let mut notices = Vec::new();
     let readers = readers::open(options, &mut notices)?;
-    let source = FileSource::open(path)?;
+    let source = FileSource::open_unless(path, &|| setup.signals.stop.load(Ordering::Relaxed))?;
     if options.linger {
         tell(&notices);
     }
@@ -177,7 +178,8 @@ impl Run<'_> {
         let mut until_look = LOOK_EVERY;
         source.each_batch(most, |frames| {
             narrowing.follow(frames, &mut worker);
-            let looks = until_look <= frames.len();
+            // Without frames there is time to look.
+            let looks = until_look <= frames.len() || frames.is_empty();
             until_look = if looks {
                 LOOK_EVERY
             } else {

@@ -160,7 +160,7 @@ pub struct SourceReport {
 }
 
 /// An error that leaves nothing to deliver: no such file, not a capture file, a failed read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SourceError(pub String);
 

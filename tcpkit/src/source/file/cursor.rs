@@ -10,6 +10,16 @@ pub(super) trait Cursor {
     /// When reading fails.
     fn ensure(&mut self, need: usize) -> Result<bool, SourceError>;
 
+    /// Whether `need` more bytes are there or never will be, so that [`Cursor::ensure`] does not wait; where neither is
+    /// so, it takes what comes within a moment.
+    ///
+    /// # Errors
+    /// When reading fails.
+    #[inline]
+    fn is_settled(&mut self, _need: usize) -> Result<bool, SourceError> {
+        Ok(true)
+    }
+
     /// All bytes that are at hand from here on: at least what the last successful
     /// [`Cursor::ensure`] asked for.
     fn ahead(&self) -> &[u8];

@@ -11,6 +11,7 @@
 mod account;
 mod ahead;
 mod cursor;
+mod input;
 mod map;
 mod open;
 mod options;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 pub use progress::{Guard, Progress, ProgressBar};
 
 use super::{BATCH, Frame, Interface, Source, SourceError, SourceReport};
+use input::Any;
 use map::Mapped;
 use pcap::Pcap;
 use pcapng::Pcapng;
@@ -76,7 +78,15 @@ impl FileSource {
     /// not exist, may not be read, is a directory, is empty, is not a capture file, or ends
     /// within its own header.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        open::path(path)
+        Self::open_unless(path, &|| false)
+    }
+
+    /// As [`FileSource::open`], but waits for the first bytes of a stream only as long as `ended` answers false.
+    ///
+    /// # Errors
+    /// As [`FileSource::open`], and when it was ended.
+    pub fn open_unless(path: &Path, ended: &dyn Fn() -> bool) -> Result<Self, SourceError> {
+        open::path(path, ended)
     }
 
     /// Reads a capture file from any reader; `name` stands for it in notices and errors.
@@ -87,7 +97,7 @@ impl FileSource {
         name: &str,
         reader: impl Read + Send + 'static,
     ) -> Result<Self, SourceError> {
-        open::reader(name, Box::new(reader), None)
+        open::reader(name, Box::new(Any(reader)), None, &|| false)
     }
 
     /// The same file once more, from its first frame, for another worker: the map is shared,
@@ -105,7 +115,8 @@ impl FileSource {
     }
 
     /// Hands all frames to `take`, at most `most` (and [`BATCH`]) at a time, until it answers false or the file ends.
-    /// What [`Source::next_frame`] does, with less to do for each frame.
+    /// What [`Source::next_frame`] does, with less to do for each frame. Where frames are waited for, `take` is asked
+    /// about none every now and then.
     ///
     /// # Errors
     /// As [`Source::next_frame`].

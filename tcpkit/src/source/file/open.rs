@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cursor::Cursor;
+use super::input::{Input, Plain};
 use super::map::Mapped;
 use super::pcap::{Pcap, is_pcap};
 use super::pcapng::{Pcapng, is_pcapng};
@@ -18,9 +19,11 @@ use super::{FileSource, SourceError, Walk};
 const MAGIC: usize = 4;
 
 /// Opens a path, or standard input for `-`.
-pub(super) fn path(path: &Path) -> Result<FileSource, SourceError> {
+pub(super) fn path(path: &Path, ended: &dyn Fn() -> bool) -> Result<FileSource, SourceError> {
     if path == Path::new("-") {
-        return reader("standard input", Box::new(std::io::stdin()), None);
+        let name = "standard input";
+        let input = Plain::standard_input().map_err(|error| cannot(name, &error))?;
+        return reader(name, Box::new(input), None, ended);
     }
     let name = path.display().to_string();
     let (file, metadata) = File::open(path)
@@ -34,22 +37,36 @@ pub(super) fn path(path: &Path) -> Result<FileSource, SourceError> {
     if metadata.is_file() {
         return regular(&name, file, metadata.len());
     }
-    reader(&name, Box::new(file), None)
+    reader(&name, Box::new(Plain(file)), None, ended)
 }
 
 /// Opens a stream, packed or plain. `progress` counts the bytes of `reader`.
 pub(super) fn reader(
     name: &str,
-    reader: Box<dyn Read + Send>,
+    reader: Box<dyn Input>,
     progress: Option<Arc<Progress>>,
+    ended: &dyn Fn() -> bool,
 ) -> Result<FileSource, SourceError> {
     let mut stream = Stream::new(name.to_owned(), reader, progress.clone());
+    begin(&mut stream, ended)?;
     if let Some(packing) = magic(&mut stream)?.and_then(Packing::of) {
         let (_, input) = stream.into_reader();
         stream = unpacked(name, packing, input, progress.clone())?;
+        begin(&mut stream, ended)?;
     }
     let walk = streamed(stream)?;
     Ok(FileSource { walk, progress })
+}
+
+/// Waits for the first bytes.
+fn begin(stream: &mut Stream, ended: &dyn Fn() -> bool) -> Result<(), SourceError> {
+    while !stream.is_settled(MAGIC)? {
+        if ended() {
+            let name = stream.name();
+            return Err(SourceError(format!("{name}: ended before anything came")));
+        }
+    }
+    Ok(())
 }
 
 /// Opens a regular file of `len` bytes: mapped where it is plain and can be.
@@ -59,12 +76,15 @@ fn regular(name: &str, file: File, len: u64) -> Result<FileSource, SourceError> 
     }
     let mut mapped = match Mapped::new(name, file, len) {
         Ok(mapped) => mapped,
-        Err(file) => return reader(name, Box::new(file), Some(Arc::new(Progress::new(len)))),
+        Err(file) => {
+            let progress = Arc::new(Progress::new(len));
+            return reader(name, Box::new(Plain(file)), Some(progress), &|| false);
+        }
     };
     let progress = mapped.progress();
     if magic(&mut mapped)?.and_then(Packing::of).is_some() {
         let file = mapped.into_file().ok_or_else(|| no_descriptor(name))?;
-        return reader(name, Box::new(file), Some(progress));
+        return reader(name, Box::new(Plain(file)), Some(progress), &|| false);
     }
     let walk = if magic(&mut mapped)?.is_some_and(is_pcapng) {
         Walk::MappedBlocks(Pcapng::open(mapped)?)

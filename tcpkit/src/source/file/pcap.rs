@@ -172,11 +172,37 @@ impl<C: Cursor> Pcap<C> {
                     return Ok(());
                 }
             }
+            if !self.is_settled()? {
+                if !take(&[]) {
+                    return Ok(());
+                }
+                continue;
+            }
             match self.next_frame()? {
                 Some(frame) if take(slice::from_ref(&frame)) => {}
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Whether the next record is at hand, or never will be.
+    fn is_settled(&mut self) -> Result<bool, SourceError> {
+        let header = self.shape.header;
+        if !self.cursor.is_settled(header)? {
+            return Ok(false);
+        }
+        let Some(head) = self.cursor.ahead().first_chunk() else {
+            return Ok(true);
+        };
+        let mut record = Record::read(head, self.shape);
+        if record.captured > record.wire {
+            record = record.straightened(self.shape);
+        }
+        let captured = record.captured as usize;
+        if captured > limits::FRAME_BYTES {
+            return Ok(true);
+        }
+        self.cursor.is_settled(header + captured)
     }
 
     /// Hands on the next frames about whose records nothing is special, and what `take` answered; [`Pcap::next_frame`]

@@ -128,12 +128,39 @@ impl<C: Cursor> Pcapng<C> {
         &mut self,
         take: &mut impl FnMut(&[Frame<'_>]) -> bool,
     ) -> Result<(), SourceError> {
-        while let Some(frame) = self.next_frame()? {
-            if !take(slice::from_ref(&frame)) {
+        while !self.account.over {
+            let goes_on = if self.is_settled()? {
+                match self.step() {
+                    Ok(Some(found)) => take(slice::from_ref(&self.frame(found))),
+                    Ok(None) => true,
+                    Err(stop) => return self.account.stop(&self.cursor, stop),
+                }
+            } else {
+                take(&[])
+            };
+            if !goes_on {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Whether the next block is at hand, or never will be.
+    #[inline]
+    fn is_settled(&mut self) -> Result<bool, SourceError> {
+        if !self.cursor.is_settled(12)? {
+            return Ok(false);
+        }
+        let head = self.cursor.ahead();
+        let big = match (u32_at(head, 0, false), head.get(8..12)) {
+            (SECTION_HEADER, order) => order == Some(&[0x1a, 0x2b, 0x3c, 0x4d]),
+            _ => self.big,
+        };
+        let block = u32_at(head, 4, big) as usize;
+        if block > limits::BLOCK_BYTES {
+            return Ok(true);
+        }
+        self.cursor.is_settled(block)
     }
 
     /// The next packet's frame.
@@ -144,6 +171,12 @@ impl<C: Cursor> Pcapng<C> {
             Ok(None) => return Ok(None),
             Err(stop) => return self.account.stop(&self.cursor, stop).map(|()| None),
         };
+        Ok(Some(self.frame(found)))
+    }
+
+    /// Takes the frame out of its block.
+    #[inline]
+    fn frame(&mut self, found: Found) -> Frame<'_> {
         self.account.frames += 1;
         if self.account.frames.is_multiple_of(MARK) {
             self.cursor.mark();
@@ -151,14 +184,14 @@ impl<C: Cursor> Pcapng<C> {
         self.last = found.time;
         let block = self.cursor.take(0, found.block);
         let end = found.start + found.captured as usize;
-        Ok(Some(Frame {
+        Frame {
             data: block.get(found.start..end).unwrap_or_default(),
             time: found.time,
             number: self.account.frames,
             wire_len: found.wire.max(found.captured),
             interface: found.interface,
             link: found.link,
-        }))
+        }
     }
 
     /// The interfaces of the file so far.
@@ -192,16 +225,25 @@ impl<C: Cursor> Pcapng<C> {
     #[inline]
     fn find(&mut self) -> Result<Option<Found>, Stop> {
         while !self.account.over {
-            let (kind, block) = self.block_header()?;
-            match kind {
-                ENHANCED_PACKET => return self.enhanced_packet(block).map(Some),
-                PACKET => return self.obsolete_packet(block).map(Some),
-                SIMPLE_PACKET => return self.simple_packet(block).map(Some),
-                SECTION_HEADER => self.section_header()?,
-                INTERFACE => self.interface(block)?,
-                STATISTICS => self.statistics(block)?,
-                _ => self.pass_over(block)?,
+            if let Some(found) = self.step()? {
+                return Ok(Some(found));
             }
+        }
+        Ok(None)
+    }
+
+    /// Walks one block; leaves the cursor at its start where it holds a frame.
+    #[inline]
+    fn step(&mut self) -> Result<Option<Found>, Stop> {
+        let (kind, block) = self.block_header()?;
+        match kind {
+            ENHANCED_PACKET => return self.enhanced_packet(block).map(Some),
+            PACKET => return self.obsolete_packet(block).map(Some),
+            SIMPLE_PACKET => return self.simple_packet(block).map(Some),
+            SECTION_HEADER => self.section_header()?,
+            INTERFACE => self.interface(block)?,
+            STATISTICS => self.statistics(block)?,
+            _ => self.pass_over(block)?,
         }
         Ok(None)
     }

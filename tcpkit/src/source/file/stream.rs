@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::SourceError;
 use super::cursor::Cursor;
+use super::input::Input;
 use super::progress::Progress;
 
 /// Bytes that are read at once where the reader has them.
@@ -13,7 +14,7 @@ const CHUNK: usize = 256 << 10;
 /// A bounded window over a reader.
 pub(super) struct Stream {
     name: String,
-    reader: Box<dyn Read + Send>,
+    reader: Box<dyn Input>,
     /// The window is `buffer[start..end]`; it grows only when one record or block asks for more
     /// than it has, which their own bounds limit.
     buffer: Vec<u8>,
@@ -39,11 +40,7 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     /// A plain stream.
-    pub fn new(
-        name: String,
-        reader: Box<dyn Read + Send>,
-        progress: Option<Arc<Progress>>,
-    ) -> Self {
+    pub fn new(name: String, reader: Box<dyn Input>, progress: Option<Arc<Progress>>) -> Self {
         Self {
             name,
             reader,
@@ -59,7 +56,7 @@ impl Stream {
     }
 
     /// A stream whose bytes come out of a decompressor.
-    pub fn unpacked(name: String, reader: Box<dyn Read + Send>, packing: &'static str) -> Self {
+    pub fn unpacked(name: String, reader: Box<dyn Input>, packing: &'static str) -> Self {
         Self {
             packing: Some(packing),
             ..Self::new(name, reader, None)
@@ -141,6 +138,16 @@ impl Cursor for Stream {
             }
         }
         Ok(true)
+    }
+
+    fn is_settled(&mut self, need: usize) -> Result<bool, SourceError> {
+        if self.over || self.end - self.start >= need {
+            return Ok(true);
+        }
+        if self.reader.is_ready() {
+            self.fill(need)?;
+        }
+        Ok(false)
     }
 
     #[inline]

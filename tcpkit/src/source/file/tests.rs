@@ -42,6 +42,20 @@ pub(super) struct Seen {
     pub link: u16,
 }
 
+impl Seen {
+    fn of(frame: &Frame<'_>) -> Self {
+        assert!(frame.wire_len as usize >= frame.data.len());
+        Self {
+            time: frame.time.0,
+            data: frame.data.to_vec(),
+            wire: frame.wire_len,
+            number: frame.number,
+            interface: frame.interface,
+            link: frame.link.0,
+        }
+    }
+}
+
 /// All that a file gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct All {
@@ -53,17 +67,24 @@ pub(super) struct All {
 pub(super) fn all(mut source: FileSource) -> Result<All, SourceError> {
     let mut frames = Vec::new();
     while let Some(frame) = source.next_frame()? {
-        assert!(frame.wire_len as usize >= frame.data.len());
-        frames.push(Seen {
-            time: frame.time.0,
-            data: frame.data.to_vec(),
-            wire: frame.wire_len,
-            number: frame.number,
-            interface: frame.interface,
-            link: frame.link.0,
-        });
+        frames.push(Seen::of(&frame));
     }
     assert!(source.next_frame()?.is_none(), "the end stays the end");
+    let (interfaces, report) = (source.interfaces().to_vec(), source.report());
+    Ok(All {
+        frames,
+        interfaces,
+        report,
+    })
+}
+
+/// As [`all`], in batches.
+fn batched(mut source: FileSource) -> Result<All, SourceError> {
+    let mut frames = Vec::new();
+    source.each_batch(BATCH, |batch| {
+        frames.extend(batch.iter().map(Seen::of));
+        true
+    })?;
     let (interfaces, report) = (source.interfaces().to_vec(), source.report());
     Ok(All {
         frames,
@@ -84,8 +105,15 @@ impl Read for Dripping {
 }
 
 fn streamed(bytes: &[u8]) -> Result<All, SourceError> {
-    let reader = Dripping(std::io::Cursor::new(bytes.to_vec()), 1);
-    all(FileSource::from_reader("f", reader)?)
+    let open = || {
+        let reader = Dripping(std::io::Cursor::new(bytes.to_vec()), 1);
+        FileSource::from_reader("f", reader)
+    };
+    let stream = open().and_then(all);
+    if !is_packed(bytes) {
+        assert_eq!(open().and_then(batched), stream);
+    }
+    stream
 }
 
 /// Reads the bytes mapped and streamed, and wants the same from both.
@@ -93,6 +121,9 @@ fn read(bytes: &[u8]) -> Result<All, SourceError> {
     let file = Scratch::new(bytes);
     let strip = |text: &str| text.replace(&file.0.display().to_string(), "f");
     let mapped = FileSource::open(&file.0).and_then(all);
+    if !is_packed(bytes) {
+        assert_eq!(FileSource::open(&file.0).and_then(batched), mapped);
+    }
     let mapped = mapped
         .map_err(|error| SourceError(strip(&error.0)))
         .map(|mut all| {

@@ -2,8 +2,11 @@
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvError, RecvTimeoutError, Sender, SyncSender, channel, sync_channel,
+};
 
+use super::input::{Input, MOMENT};
 use super::progress::Progress;
 
 /// Bytes that the thread hands over at most at once.
@@ -59,7 +62,7 @@ pub(super) fn in_background(
     packing: Packing,
     input: Box<dyn Read + Send>,
     progress: Option<Arc<Progress>>,
-) -> io::Result<Box<dyn Read + Send>> {
+) -> io::Result<Box<dyn Input>> {
     let mut decoder = packing.reader(Counted {
         input,
         bytes: 0,
@@ -73,6 +76,7 @@ pub(super) fn in_background(
     Ok(Box::new(Chunks {
         chunks,
         spent,
+        next: None,
         chunk: Vec::new(),
         len: 0,
         passed: 0,
@@ -122,6 +126,8 @@ impl Read for Counted {
 struct Chunks {
     chunks: Receiver<Chunk>,
     spent: Sender<Vec<u8>>,
+    /// What was received while looking whether something comes.
+    next: Option<Result<Chunk, RecvError>>,
     chunk: Vec<u8>,
     len: usize,
     passed: usize,
@@ -136,7 +142,7 @@ impl Chunks {
             // The thread may have ended; then nobody needs it.
             let _ = self.spent.send(spent);
         }
-        match self.chunks.recv() {
+        match self.next.take().unwrap_or_else(|| self.chunks.recv()) {
             Ok(Ok((chunk, len))) => (self.chunk, self.len) = (chunk, len),
             Ok(Err(error)) => {
                 self.over = true;
@@ -157,5 +163,19 @@ impl Read for Chunks {
         let count = ready.read(buffer)?;
         self.passed += count;
         Ok(count)
+    }
+}
+
+impl Input for Chunks {
+    fn is_ready(&mut self) -> bool {
+        if self.passed < self.len || self.over || self.next.is_some() {
+            return true;
+        }
+        self.next = match self.chunks.recv_timeout(MOMENT) {
+            Ok(chunk) => Some(Ok(chunk)),
+            Err(RecvTimeoutError::Disconnected) => Some(Err(RecvError)),
+            Err(RecvTimeoutError::Timeout) => None,
+        };
+        self.next.is_some()
     }
 }
