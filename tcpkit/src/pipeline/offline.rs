@@ -115,8 +115,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Reads the whole file with as many workers as make sense.
-    fn read(&self, source: FileSource) -> anyhow::Result<(Outlet, SourceReport)> {
-        let sinks = self.sinks(&source)?;
+    fn read(&self, mut source: FileSource) -> anyhow::Result<(Outlet, SourceReport)> {
+        let sinks = self.sinks(&mut source)?;
         let many = sinks.is_empty() && self.setup.options.count.is_none();
         let wanted = self
             .setup
@@ -216,7 +216,7 @@ impl Run<'_> {
     }
 
     /// The sinks that the options ask for, besides statistics.
-    fn sinks(&self, source: &FileSource) -> anyhow::Result<Vec<Box<dyn Sink + Send>>> {
+    fn sinks(&self, source: &mut FileSource) -> anyhow::Result<Vec<Box<dyn Sink + Send>>> {
         let scripts = self.setup.scripts;
         let (mut sinks, inboxes) = scripts.sinks(&self.report, &self.report, self.setup.prints());
         let report = self.report.clone();
@@ -227,9 +227,8 @@ impl Run<'_> {
         Ok(sinks)
     }
 
-    /// Saves frames to `path`. Interfaces are described by what the file tells before its first
-    /// frame, and by the frames themselves.
-    fn writer(&self, path: &Path, source: &FileSource) -> anyhow::Result<Writer> {
+    /// Saves frames to `path`, their interfaces described as the file does.
+    fn writer(&self, path: &Path, source: &mut FileSource) -> anyhow::Result<Writer> {
         let options = self.setup.options;
         let writer = Writer::create(pcap::Settings {
             path: path.to_owned(),
@@ -239,14 +238,8 @@ impl Run<'_> {
                 .and_then(|files| u32::try_from(files).ok()),
             input: options.read.clone(),
         })?;
-        let mut ahead = source.reopen();
-        if let Some(ahead) = &mut ahead {
-            // What is wrong with the file is told when it is read.
-            let _ = ahead.next_frame();
-        }
-        writer
-            .interfaces()
-            .learn(ahead.as_ref().unwrap_or(source).interfaces());
+        let interfaces = writer.interfaces();
+        source.tell_interfaces(move |known| interfaces.learn(known));
         Ok(writer)
     }
 

@@ -29,6 +29,7 @@ pub(crate) mod make;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,6 +101,19 @@ impl FileSource {
         open::reader(name, Box::new(Any(reader)), None, &|| false)
     }
 
+    /// Tells `listener` all interfaces that are known, now and whenever the file describes another, always before the
+    /// first frame of it.
+    pub fn tell_interfaces(&mut self, listener: impl Fn(&[Interface]) + Send + 'static) {
+        listener(self.interfaces());
+        let listener = Listener(Some(Box::new(listener)));
+        match &mut self.walk {
+            // A classic file has one.
+            Walk::Mapped(_) | Walk::Streamed(_) => {}
+            Walk::MappedBlocks(walk) => walk.listen(listener),
+            Walk::StreamedBlocks(walk) => walk.listen(listener),
+        }
+    }
+
     /// The same file once more, from its first frame, for another worker: the map is shared,
     /// and every reader sees the same end even while the file grows. `None` for what is streamed.
     pub fn reopen(&self) -> Option<Self> {
@@ -139,6 +153,26 @@ impl FileSource {
     /// is not known, as on a pipe.
     pub fn progress(&self) -> Option<Arc<Progress>> {
         self.progress.clone()
+    }
+}
+
+/// Who wants to know of interfaces.
+#[derive(Default)]
+struct Listener(Option<Box<Hear>>);
+
+type Hear = dyn Fn(&[Interface]) + Send;
+
+impl Listener {
+    fn tell(&self, interfaces: &[Interface]) {
+        if let Some(listener) = &self.0 {
+            listener(interfaces);
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Listener").field(&self.0.is_some()).finish()
     }
 }
 

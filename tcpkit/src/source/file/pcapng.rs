@@ -9,6 +9,7 @@ mod clock;
 
 use std::slice;
 
+use super::Listener;
 use super::account::{Account, Stop};
 use super::cursor::{Cursor, u16_at, u32_at, u64_at};
 use super::map::Mapped;
@@ -100,6 +101,8 @@ pub(super) struct Pcapng<C> {
     before: usize,
     /// Interfaces of the whole file.
     interfaces: Vec<Interface>,
+    /// Hears of each new interface, before its first frame.
+    listener: Listener,
     /// Drops counted in sections before the current one.
     dropped: u64,
     /// Simple packets have no time of their own and take that of the packet before them.
@@ -194,6 +197,11 @@ impl<C: Cursor> Pcapng<C> {
         }
     }
 
+    /// Tells who listens of each interface from here on.
+    pub fn listen(&mut self, listener: Listener) {
+        self.listener = listener;
+    }
+
     /// The interfaces of the file so far.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
@@ -216,6 +224,7 @@ impl<C: Cursor> Pcapng<C> {
             section: Vec::new(),
             before: 0,
             interfaces: Vec::new(),
+            listener: Listener::default(),
             dropped: 0,
             last: Timestamp::default(),
         }
@@ -360,6 +369,7 @@ impl<C: Cursor> Pcapng<C> {
         }
         if !known {
             self.interfaces.push(interface);
+            self.listener.tell(&self.interfaces);
         }
         Ok(u32::try_from(global).unwrap_or(u32::MAX))
     }
