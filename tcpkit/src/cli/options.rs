@@ -131,7 +131,7 @@ pub struct Options {
     #[arg(long, value_name = "FORMAT", help_heading = REPORT, default_value = "text")]
     pub format: Format,
 
-    /// Write the report here instead of to standard output
+    /// Write the report here instead of to standard output, which is `-`
     #[arg(short, long, value_name = "FILE", help_heading = REPORT, value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
@@ -210,6 +210,13 @@ pub struct Options {
 }
 
 impl Options {
+    /// The file that the report goes to, where that is not standard output.
+    pub fn report_file(&self) -> Option<&Path> {
+        self.output
+            .as_deref()
+            .filter(|path| *path != Path::new("-"))
+    }
+
     /// What was asked for and is not in this build: the first such thing, a sentence for the user.
     pub fn lacking(&self) -> Option<String> {
         let lacks_scripts = !self.scripts.is_empty() && cfg!(not(feature = "lua"));
@@ -224,28 +231,41 @@ impl Options {
         if self.stats.len() > 1 && self.stats.contains(&StatsAddress::Off) {
             return Err("--stats off stands alone, without other addresses".to_owned());
         }
-        let to_stdout = self
-            .write
-            .as_ref()
-            .is_some_and(|file| file.as_os_str() == "-");
-        if to_stdout && self.daemonize {
-            return Err(
-                "--write - cannot be with --daemonize: nobody holds standard output".to_owned(),
-            );
+        self.check_files()
+    }
+
+    fn check_files(&self) -> Result<(), String> {
+        let to_stdout = [(&self.write, "--write -"), (&self.output, "--output -")];
+        let to_stdout: Vec<_> = to_stdout
+            .into_iter()
+            .filter(|(file, _)| is_stdout(file))
+            .map(|(_, option)| option)
+            .collect();
+        if let (true, Some(option)) = (self.daemonize, to_stdout.first()) {
+            return Err(format!(
+                "{option} cannot be with --daemonize: nobody holds standard output"
+            ));
         }
-        if to_stdout && self.write_size.is_some() {
+        if is_stdout(&self.write) && self.write_size.is_some() {
             return Err("--write-size needs a file name: --write - is standard output".to_owned());
         }
-        Ok(())
+        match &self.output {
+            Some(file) if Some(file) == self.write.as_ref() && !is_device(file) => Err(format!(
+                "--output and --write cannot be the same file: {}",
+                file.display()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// What the terminal view cannot do; with `other` it shows another host.
     pub(super) fn check_top(&self, other: bool) -> Result<(), String> {
-        let to_stdout = self.write.as_deref() == Some(Path::new("-"));
+        let draws = "top draws on standard output";
         let wrong = [
             (!self.scripts.is_empty(), "--script", "top runs no scripts"),
             (self.daemonize, "--daemonize", "top needs its terminal"),
-            (to_stdout, "--write -", "top draws on standard output"),
+            (is_stdout(&self.write), "--write -", draws),
+            (is_stdout(&self.output), "--output -", draws),
         ];
         let with_other = [
             (self.read.is_some(), "--read"),
@@ -302,6 +322,15 @@ impl Options {
             None => Ok(()),
         }
     }
+}
+
+fn is_stdout(file: &Option<PathBuf>) -> bool {
+    file.as_deref() == Some(Path::new("-"))
+}
+
+/// Whether it is there, and nothing that keeps what is written to it.
+fn is_device(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|there| !there.is_file())
 }
 
 fn speaks_udp(mode: Mode) -> bool {

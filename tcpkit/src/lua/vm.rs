@@ -73,7 +73,8 @@ impl Vm {
         printer: Arc<Printer>,
     ) -> Result<Self, String> {
         let path = settings.path.display().to_string();
-        let source = std::fs::read(&settings.path).map_err(|error| format!("{path}: {error}"))?;
+        let source =
+            std::fs::read(&settings.path).map_err(|error| format!("--script {path}: {error}"))?;
         let mut vm = Self::new(settings, pulse, printer).map_err(|e| told(&path, &e))?;
         vm.main(&source, &path)?;
         vm.hooks = vm.find_hooks(&path)?;

@@ -7,8 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use super::loss::LossWatch;
 use super::outlet::Outlet;
 use super::outputs::{self, Outputs};
@@ -159,7 +157,7 @@ impl Run<'_> {
         captured?;
         match ended {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.context("the report cannot be written"),
+            other => Ok(other?),
         }
     }
 

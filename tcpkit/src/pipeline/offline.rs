@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 
 use super::outlet::Outlet;
 use super::readers;
@@ -35,7 +35,8 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let options = setup.options;
     let mut notices = Vec::new();
     let readers = readers::open(options, &mut notices)?;
-    let source = FileSource::open_unless(path, &|| setup.signals.stop.load(Ordering::Relaxed))?;
+    let source = FileSource::open_unless(path, &|| setup.signals.stop.load(Ordering::Relaxed));
+    let source = source.map_err(|error| anyhow!("--read {error}"))?;
     if options.linger {
         tell(&notices);
     }
@@ -46,7 +47,7 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     };
     let view = view::start(setup, run.service.as_ref())?;
     // A bar and lines on the same terminal would tear each other.
-    let aside = options.quiet || options.output.is_some() || !io::stdout().is_terminal();
+    let aside = options.quiet || options.report_file().is_some() || !io::stdout().is_terminal();
     let bar = match aside && !setup.shown {
         true => ProgressBar::start(&source),
         false => None,
@@ -61,7 +62,7 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
             run.service.map(Service::end);
             return Ok(());
         }
-        other => other.context("the report cannot be written")?,
+        other => other?,
     }
     if outlet.stats.account.frames == 0 && !report.notices.is_empty() {
         bail!("{}: nothing could be read", path.display());
@@ -237,7 +238,8 @@ impl Run<'_> {
                 .write_files
                 .and_then(|files| u32::try_from(files).ok()),
             input: options.read.clone(),
-        })?;
+        })
+        .map_err(|error| anyhow!("--write {error}"))?;
         let interfaces = writer.interfaces();
         source.tell_interfaces(move |known| interfaces.learn(known));
         Ok(writer)

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use anyhow::anyhow;
+
 use super::report::Report;
 use super::setup::Setup;
 use crate::limits::{NOTICE_QUEUE, REPORT_QUEUE};
@@ -108,7 +110,7 @@ impl Outputs {
 }
 
 /// Creates the (first) file for saved frames, if the options ask for one.
-pub(super) fn writer(setup: &Setup<'_>, engine: &dyn Engine) -> io::Result<Option<Writer>> {
+pub(super) fn writer(setup: &Setup<'_>, engine: &dyn Engine) -> anyhow::Result<Option<Writer>> {
     let options = setup.options;
     let settings = |path: &Path| pcap::Settings {
         path: path.to_owned(),
@@ -121,7 +123,7 @@ pub(super) fn writer(setup: &Setup<'_>, engine: &dyn Engine) -> io::Result<Optio
     let Some(path) = &options.write else {
         return Ok(None);
     };
-    let writer = Writer::create(settings(path))?;
+    let writer = Writer::create(settings(path)).map_err(|error| anyhow!("--write {error}"))?;
     writer.interfaces().learn(engine.interfaces());
     Ok(Some(writer))
 }

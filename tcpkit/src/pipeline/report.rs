@@ -58,6 +58,32 @@ impl Report {
 
 impl Write for Report {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes).map_err(|error| self.named(&error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.file.is_none() && !self.aside {
+            return io::stdout().flush().map_err(|error| self.named(&error));
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Keeps the kind: a closed pipe ends the run quietly.
+    fn named(&self, error: &io::Error) -> io::Error {
+        let name = match (&self.file, self.aside) {
+            (Some(kept), _) => kept.path.display().to_string(),
+            (None, true) => "standard error".to_owned(),
+            (None, false) => "standard output".to_owned(),
+        };
+        io::Error::new(
+            error.kind(),
+            format!("{name}: the report cannot be written: {error}"),
+        )
+    }
+
+    fn put(&self, bytes: &[u8]) -> io::Result<usize> {
         let Some(kept) = &self.file else {
             return match self.aside {
                 true => io::stderr().write(bytes),
@@ -75,12 +101,5 @@ impl Write for Report {
                 .open(&kept.path)?;
         }
         file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.file.is_none() && !self.aside {
-            return io::stdout().flush();
-        }
-        Ok(())
     }
 }

@@ -19,6 +19,7 @@ use crate::sink::Sink;
 use crate::sink::inbox::Inboxes;
 use crate::sink::interval::Interval;
 use crate::sink::json::JsonSink;
+use crate::sink::overwrite;
 use crate::sink::select::Select;
 use crate::sink::stats::Rules;
 use crate::sink::stats::summary::Summary;
@@ -71,10 +72,15 @@ impl<'a> Setup<'a> {
     /// Where the report goes.
     ///
     /// # Errors
-    /// When its file cannot be made.
+    /// When its file cannot be made, or is one that the run reads.
     pub(super) fn report(&self) -> anyhow::Result<Report> {
-        let path = self.options.output.as_deref();
-        Report::new(path, self.saves_to_stdout()).map_err(|error| {
+        let path = self.options.report_file();
+        let mut read = self.options.read.iter().chain(&self.options.scripts);
+        let kept = path.map_or(Ok(()), |path| {
+            read.try_for_each(|read| overwrite::refuse(path, read))
+        });
+        let report = kept.and_then(|()| Report::new(path, self.saves_to_stdout()));
+        report.map_err(|error| {
             let path = path.unwrap_or(Path::new("-")).display();
             anyhow::anyhow!("--output {path}: {error}")
         })
@@ -88,7 +94,7 @@ impl<'a> Setup<'a> {
     /// Whether there is a report: a run in the background, or one that is shown, has one only where a file is named
     /// for it.
     pub(super) fn reports(&self) -> bool {
-        !(self.options.daemonize || self.shown) || self.options.output.is_some()
+        !(self.options.daemonize || self.shown) || self.options.report_file().is_some()
     }
 
     /// Whether the report holds anything but what scripts print.

@@ -7,6 +7,7 @@ pub mod inbox;
 pub mod interval;
 pub mod json;
 pub mod order;
+pub mod overwrite;
 pub mod pcap;
 pub mod queue;
 #[cfg(test)]

@@ -16,7 +16,10 @@ fn a_file_that_is_not_there() {
     let input = Case::named("redis-split").input();
     let Run { stderr, code, .. } = run_file(&scratch.0.join("none.lua"), &input, &[]);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("none.lua: No such file"), "{stderr}");
+    assert!(
+        stderr.contains("--script ") && stderr.contains("none.lua: No such file"),
+        "{stderr}"
+    );
 }
 
 #[test]

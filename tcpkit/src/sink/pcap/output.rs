@@ -1,10 +1,11 @@
 //! The file that is being written: buffered, counted, its errors named after it.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::sink::overwrite;
 
 /// Bytes that are held back to be written at once.
 const BUFFER: usize = 256 << 10;
@@ -22,7 +23,9 @@ impl Output {
     pub fn create(path: &Path, input: Option<&Path>) -> io::Result<Self> {
         let opened = match path == Path::new("-") {
             true => standard_output(),
-            false => not_over(path, input).and_then(|()| File::create(path)),
+            false => input
+                .map_or(Ok(()), |input| overwrite::refuse(path, input))
+                .and_then(|()| File::create(path)),
         };
         let file = opened.map_err(|error| named(path, error.kind(), &error))?;
         let file = BufWriter::with_capacity(BUFFER, file);
@@ -57,29 +60,13 @@ impl Output {
         if !own.is_file() || self.path == Path::new("-") {
             return true;
         }
-        std::fs::metadata(&self.path).is_ok_and(|there| same(&own, &there))
+        std::fs::metadata(&self.path).is_ok_and(|there| overwrite::is_same(&own, &there))
     }
 
     /// An error about this file.
     pub fn error(&self, kind: io::ErrorKind, why: &str) -> io::Error {
         named(&self.path, kind, why)
     }
-}
-
-/// Creating a file empties it: the one that frames are read from would be lost.
-fn not_over(path: &Path, input: Option<&Path>) -> io::Result<()> {
-    let there = |path: &Path| std::fs::metadata(path).ok().filter(Metadata::is_file);
-    match (there(path), input.and_then(there)) {
-        (Some(output), Some(input)) if same(&output, &input) => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is the file that is read",
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Standard output without the standard library's buffer, which writes at every newline byte.
