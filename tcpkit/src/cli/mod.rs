@@ -64,7 +64,7 @@ impl Command {
 /// A wrong command line; and `--help` and `--version`, which clap tells in the same way:
 /// [`clap::Error::exit`] does the right thing with each.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, clap::Error> {
-    let matches = Line::command().try_get_matches_from(args)?;
+    let matches = definition().try_get_matches_from(args)?;
     check_order(&matches)?;
     let line = Line::from_arg_matches(&matches)?;
     let command = line.into_command();
@@ -97,7 +97,7 @@ pub struct AskedScripts {
 /// is told by [`parse`].
 pub fn scripts(args: impl Iterator<Item = OsString>) -> AskedScripts {
     let any = |arg: clap::Arg| arg.value_parser(clap::value_parser!(OsString));
-    let command = Line::command().mut_arg("mode", any).mut_arg("ports", any);
+    let command = definition().mut_arg("mode", any).mut_arg("ports", any);
     let Ok(matches) = command.try_get_matches_from(args) else {
         return AskedScripts::default();
     };
@@ -112,7 +112,7 @@ pub fn scripts(args: impl Iterator<Item = OsString>) -> AskedScripts {
 
 /// The completion script for `shell`.
 pub fn completions(shell: Shell) -> Vec<u8> {
-    page::completions(Line::command(), shell)
+    page::completions(definition(), shell)
 }
 
 /// The man page, as roff.
@@ -120,11 +120,11 @@ pub fn completions(shell: Shell) -> Vec<u8> {
 /// # Errors
 /// None that can happen: it is written to memory.
 pub fn man() -> io::Result<Vec<u8>> {
-    page::man(Line::command())
+    page::man(definition())
 }
 
 fn error(kind: ErrorKind, text: impl std::fmt::Display) -> clap::Error {
-    Line::command().error(kind, text)
+    definition().error(kind, text)
 }
 
 /// Options of a subcommand come after it. Without this check those before it would be dropped.
@@ -138,6 +138,17 @@ fn check_order(matches: &ArgMatches) -> Result<(), clap::Error> {
         return Err(error(ErrorKind::ArgumentConflict, text));
     }
     Ok(())
+}
+
+/// The definition. What looks like a negative number is a value, so that the error says what is accepted.
+fn definition() -> clap::Command {
+    let with_negatives = |arg: clap::Arg| {
+        let takes = arg.get_action().takes_values() && !arg.is_positional();
+        arg.allow_negative_numbers(takes)
+    };
+    Line::command()
+        .mut_args(with_negatives)
+        .mut_subcommand("top", |top| top.mut_args(with_negatives))
 }
 
 const ABOUT: &str = "Tells which requests were slow, and why, from the packets alone";

@@ -136,7 +136,7 @@ pub struct Options {
     pub output: Option<PathBuf>,
 
     /// A summary line a port every so often; a bare number is seconds
-    #[arg(long, value_name = "TIME", help_heading = REPORT, value_parser = values::seconds)]
+    #[arg(long, value_name = "TIME", help_heading = REPORT, value_parser = values::whole_seconds)]
     pub interval: Option<Duration>,
 
     /// Save frames: pcapng where the name ends so, else pcap; `-` is standard output
@@ -231,7 +231,23 @@ impl Options {
         if self.stats.len() > 1 && self.stats.contains(&StatsAddress::Off) {
             return Err("--stats off stands alone, without other addresses".to_owned());
         }
+        self.check_count()?;
         self.check_files()
+    }
+
+    fn check_count(&self) -> Result<(), String> {
+        let raw = |mode: Option<Mode>| mode == Some(Mode::Raw);
+        let raw_alone = match self.ports.as_slice() {
+            [] => raw(self.mode),
+            ports => ports.iter().all(|ports| raw(ports.protocol.or(self.mode))),
+        };
+        if self.count.is_some() && raw_alone {
+            return Err(
+                "--count counts exchanges, and --mode raw pairs none: --duration ends such a run"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     fn check_files(&self) -> Result<(), String> {

@@ -31,7 +31,7 @@ fn refused(args: &str) -> String {
 
 /// The definition with what clap adds itself.
 fn built() -> clap::Command {
-    let mut command = Line::command();
+    let mut command = definition();
     command.build();
     command
 }
@@ -84,7 +84,7 @@ const TABLE: &[(Option<char>, &str, bool)] = &[
 
 #[test]
 fn the_definition_is_consistent() {
-    Line::command().debug_assert();
+    definition().debug_assert();
 }
 
 #[test]
@@ -215,6 +215,11 @@ fn a_wrong_value_names_the_option_the_value_and_what_is_accepted() {
         ("--timeout 0", &["'0'", "--timeout", "seconds", "above 0"]),
         ("--duration 5d", &["'5d'", "--duration", "1h"]),
         ("--interval -", &["'-'", "--interval", "1h"]),
+        ("--interval 0", &["'0'", "--interval", "above 0"]),
+        (
+            "--interval 1.5s",
+            &["'1.5s'", "--interval", "whole seconds"],
+        ),
         ("-p 0", &["'0'", "--ports", "1 to 65535"]),
         ("-p 65536", &["'65536'", "--ports", "1 to 65535"]),
         ("-p 10-5", &["'10-5'", "--ports", "ends before it begins"]),
@@ -277,6 +282,10 @@ fn a_wrong_value_names_the_option_the_value_and_what_is_accepted() {
             &["'9999999999'", "--buffer-size", "from 1 to 4194304"],
         ),
         ("-c none", &["'none'", "--count", "from 1"]),
+        ("-c -1", &["'-1'", "--count", "from 1"]),
+        ("-t -5", &["'-5'", "--threshold", "0.5ms"]),
+        ("-p -1", &["'-1'", "--ports", "1 to 65535"]),
+        ("top --interval -2", &["'-2'", "--interval", "above 0"]),
         ("-c 0", &["'0'", "--count", "from 1"]),
         ("-j 0", &["'0'", "--threads", "from 1 to 1024"]),
         ("-w x --write-size 10X", &["'10X'", "--write-size", "100M"]),
@@ -312,6 +321,12 @@ fn values_that_do_not_fit_each_other_are_refused() {
         ("--write-size 1M", &["--write"]),
         ("-w x --write-files 2", &["--write-size"]),
         ("-w - --write-size 1M", &["--write-size", "standard output"]),
+        ("-o x -w x", &["--output", "--write", "same file"]),
+        ("-o - -w -", &["--output", "--write", "same file"]),
+        ("-d -w -", &["--write -", "--daemonize"]),
+        ("-d -o -", &["--output -", "--daemonize"]),
+        ("-m raw -c 3", &["--count", "--mode raw"]),
+        ("-p 1=raw,2-3=raw -c 3", &["--count", "raw"]),
         ("--lua-unsafe", &["--script"]),
         ("-r x --linger", &["--stats"]),
         ("-q doctor", &["doctor", "after the subcommand"]),
@@ -325,6 +340,9 @@ fn values_that_do_not_fit_each_other_are_refused() {
     run("-p 80=http,70-90 -p 80=http");
     run("-u -m dns -p 53=dns");
     run("-u -m raw");
+    run("-m raw -p 80=http -c 3");
+    run("-p 80=raw,81 -c 3");
+    run("-o /dev/null -w /dev/null");
 }
 
 #[test]
@@ -360,6 +378,7 @@ fn subcommands_are_recognised_first() {
         ("top -S a.lua", "--script"),
         ("top -d", "--daemonize"),
         ("top -r x -w -", "--write -"),
+        ("top -r x -o -", "--output -"),
         ("top -r x --from 192.0.2.1:33333", "--read"),
         ("top -i lo --from 192.0.2.1:33333", "--interface"),
     ] {

@@ -242,11 +242,19 @@ pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     duration(text, 1_000_000).ok_or_else(|| accepted_durations("milliseconds"))
 }
 
-/// A duration above zero whose bare number is seconds: every other option.
+/// A duration above zero whose bare number is seconds.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     duration(text, 1_000_000_000)
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| format!("{}, above 0", accepted_durations("seconds")))
+}
+
+/// Whole seconds above zero: what is done once in a while is looked at once a second.
+pub(super) fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let whole = |duration: &Duration| !duration.is_zero() && duration.subsec_nanos() == 0;
+    duration(text, 1_000_000_000)
+        .filter(whole)
+        .ok_or_else(|| "accepted are whole seconds above 0, such as 1, 10s, 2m, 1h".to_owned())
 }
 
 fn accepted_durations(bare: &str) -> String {
