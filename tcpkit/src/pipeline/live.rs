@@ -112,7 +112,7 @@ fn interest(options: &Options) -> Interest {
         interfaces: if any {
             Vec::new()
         } else {
-            options.interfaces.clone()
+            each_once(&options.interfaces)
         },
         ports,
         servers: options.servers.clone(),
@@ -124,6 +124,17 @@ fn interest(options: &Options) -> Interest {
         filter: options.filter.join(" "),
         diagnostics: std::env::var_os(DIAGNOSTICS).is_some_and(|value| value == "kernel"),
     }
+}
+
+/// A name that is given twice would be two captures of the same frames.
+fn each_once(names: &[String]) -> Vec<String> {
+    let mut once = Vec::new();
+    for name in names {
+        if !once.contains(name) {
+            once.push(name.clone());
+        }
+    }
+    once
 }
 
 /// Whether files are opened after capture has begun: anew at SIGHUP, or the next one at `--write-size`.
