@@ -126,7 +126,7 @@ fn interest(options: &Options) -> Interest {
     }
 }
 
-/// A name that is given twice would be two captures of the same frames.
+/// A name that is given twice is one interface, which takes a program once.
 fn each_once(names: &[String]) -> Vec<String> {
     let mut once = Vec::new();
     for name in names {
