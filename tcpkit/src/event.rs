@@ -43,6 +43,8 @@ pub struct PacketEvent<'a> {
     pub packet: Packet<'a>,
     /// Towards the server or the client.
     pub direction: Direction,
+    /// Another interface has shown it already.
+    pub copy: bool,
 }
 
 /// Bytes that are not of the conversation's protocol.

@@ -130,6 +130,10 @@ pub const TRANSLATIONS: usize = 1024;
 /// A copy of a frame from another interface is looked for within this time (cli.md).
 pub const COPY_TIME: Duration = Duration::from_millis(5);
 
+/// Segments of a shard that copies are looked for among: at 2 million a second 16 shards see some 600 each within that time. Only
+/// where there are several interfaces; 384 KiB a worker.
+pub const COPIES_PER_SHARD: usize = 1024;
+
 /// Largest frame that a capture file may claim to hold. libpcap's own limit is 256 KiB;
 /// larger record headers are how a damaged file shows.
 pub const FRAME_BYTES: usize = 256 << 10;

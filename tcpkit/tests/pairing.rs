@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Found, Script, Sent};
+use common::{ACK, Found, Script, Sent};
 use proptest::prelude::*;
 use tcpkit::exchange::Confidence;
 use tcpkit::pipeline::select::Kind;
@@ -375,4 +375,42 @@ fn a_clock_that_was_set_back_goes_on() {
     );
     assert_eq!(found.len(), 1111);
     assert_eq!(stats.account.joined, 0);
+}
+
+/// A bridge and its ports show each frame three times, segments without bytes too.
+#[test]
+fn every_frame_of_three_interfaces_counts_once() {
+    let mut script = Script::new(40_000, 6379);
+    for n in 0..50 {
+        let (request, response) = redis_pair(n);
+        script.say(false, &request, 1400);
+        script.send(true, ACK, &[]);
+        script.say(true, &response, 1400);
+        script.send(false, ACK, &[]);
+        // The same once more is no copy, but its own copies are.
+        script.send(false, ACK, &[]);
+    }
+    script.close();
+    let (alone, _) = common::run(&script.frames, 6379, redis());
+    let later = |sent: &Sent, nanoseconds: u64| Sent {
+        time: sent.time + nanoseconds,
+        ..sent.clone()
+    };
+    let seen: Vec<[Sent; 3]> = script
+        .frames
+        .iter()
+        .map(|sent| [0, 100, 200].map(|nanoseconds| later(sent, nanoseconds)))
+        .collect();
+    let frames: Vec<_> = seen
+        .iter()
+        .zip(1..)
+        .flat_map(|(seen, number)| (0..).zip(seen).map(move |(i, one)| (number, i, one)))
+        .collect();
+    let (found, stats) = common::run_on_interfaces(&frames, 6379, redis());
+    assert_eq!(found, alone);
+    let copies = 2 * script.frames.len() as u64;
+    assert_eq!(
+        (stats.account.duplicates, stats.account.retransmissions),
+        (copies, 0)
+    );
 }

@@ -203,7 +203,7 @@ impl FlowKey {
 
     /// The key in two numbers, for hashing: an IPv4 key loses nothing, an IPv6 key is mixed.
     #[inline]
-    fn words(&self) -> [u64; 2] {
+    pub fn words(&self) -> [u64; 2] {
         match *self {
             Self::V4 {
                 ends: [a, b],

@@ -164,7 +164,7 @@ impl Sink for LuaSink {
     #[inline]
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         match event {
-            Event::Packet(packet) if self.packets => {
+            Event::Packet(packet) if self.packets && !packet.copy => {
                 self.now = self.now.max(packet.packet.time);
                 self.batch.packet(packet);
             }

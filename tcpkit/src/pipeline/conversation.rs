@@ -167,7 +167,6 @@ impl Conversation {
     }
 
     /// Follows a TCP segment; tells whether it was none that simply comes next, so that segments may now be held
-    /// Follows a TCP segment; tells whether it was none that simply comes next, so that segments may now be held
     /// back, or no longer, or whether more memory is taken than before.
     #[must_use]
     pub fn segment(

@@ -1,6 +1,7 @@
 //! The only place that knows every room: builds the pipeline that the options ask for, and runs it.
 
 mod conversation;
+mod copies;
 mod daemon;
 mod doubt;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::Conversation;
+use super::copies::Copies;
 use super::doubt::Doubt;
 use super::outlet::Outlet;
 use super::select::{Selector, Server};
@@ -70,6 +71,7 @@ struct Core {
     many_interfaces: bool,
     counts: bool,
     translations: Translations,
+    copies: Copies,
 }
 
 impl Worker {
@@ -103,6 +105,7 @@ impl Worker {
             interface: None,
             many_interfaces: false,
             translations: Translations::default(),
+            copies: Copies::default(),
         };
         Self {
             decoder: match needs.packets {
@@ -276,6 +279,7 @@ impl Core {
     #[inline(always)]
     fn straight(&mut self, frame: &Frame<'_>, segment: &Segment<'_>) -> bool {
         if self.attends
+            || (self.many_interfaces && segment.payload_len == 0)
             || self.interface != Some(frame.interface)
             || segment.flags() & (flag::SYN | flag::ACK) != flag::ACK
         {
@@ -344,6 +348,7 @@ impl Core {
             },
         };
         self.outlet.stats.account.matched += 1;
+        let copy = self.many_interfaces && self.is_copy(&key, spread, from, packet);
         let Some(table) = &mut self.shards[shard] else {
             return;
         };
@@ -357,6 +362,7 @@ impl Core {
                 fragments,
                 packet: *packet,
                 direction,
+                copy,
             };
             let port = key.endpoint(conversation.server()).port();
             attend(&mut self.outlet, self.needs, &event, port);
@@ -375,6 +381,21 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Whether a segment is one that another interface has shown. It is counted here where it has no bytes and begins nothing:
+    /// of all others the stream knows what they are.
+    #[cold]
+    #[inline(never)]
+    fn is_copy(&mut self, key: &FlowKey, spread: Spread, from: Side, packet: &Packet<'_>) -> bool {
+        if packet.transport != Transport::Tcp || !(self.attends || packet.payload_len == 0) {
+            return false;
+        }
+        let copy = self.copies.is_copy(key, spread, from, packet);
+        if copy && packet.payload_len == 0 && packet.flags & flag::SYN == 0 {
+            self.stats().account.duplicates += 1;
+        }
+        copy
     }
 
     /// One worker does this for all conversations, so that the count does not depend on threads.
@@ -544,7 +565,9 @@ fn attend(outlet: &mut Outlet, needs: Needs, event: &PacketEvent<'_>, port: u16)
     let quiet = flag::SYN | flag::FIN | flag::RST;
     let zero_window =
         packet.transport == Transport::Tcp && packet.window == 0 && packet.flags & quiet == 0;
-    outlet.count_packet(port, event.direction, event.frame.wire_len, zero_window);
+    if !event.copy {
+        outlet.count_packet(port, event.direction, event.frame.wire_len, zero_window);
+    }
     if needs.packets {
         outlet.packet(event);
     }

@@ -219,6 +219,19 @@ pub fn run(frames: &[Sent], port: u16, kind: Kind) -> (Vec<Found>, Stats) {
 
 /// As [`run`], with frame numbers that stay with their frames.
 pub fn run_numbered(frames: &[(u64, &Sent)], port: u16, kind: Kind) -> (Vec<Found>, Stats) {
+    let frames: Vec<_> = frames
+        .iter()
+        .map(|&(number, sent)| (number, 0, sent))
+        .collect();
+    run_on_interfaces(&frames, port, kind)
+}
+
+/// As [`run_numbered`], each frame on the interface behind its number.
+pub fn run_on_interfaces(
+    frames: &[(u64, u32, &Sent)],
+    port: u16,
+    kind: Kind,
+) -> (Vec<Found>, Stats) {
     let mut selector = Selector::new(Kind::Auto, Vec::new());
     selector.add_ports(port..=port, kind);
     let settings = Settings {
@@ -234,13 +247,13 @@ pub fn run_numbered(frames: &[(u64, &Sent)], port: u16, kind: Kind) -> (Vec<Foun
         vec![Box::new(memory.clone())],
     );
     let mut worker = Worker::new(settings, outlet);
-    for (number, sent) in frames {
+    for (number, interface, sent) in frames {
         worker.frame(&Frame {
             data: &sent.bytes,
             time: Timestamp(sent.time),
             number: *number,
             wire_len: sent.bytes.len() as u32,
-            interface: 0,
+            interface: *interface,
             link: LinkType::ETHERNET,
         });
     }

@@ -175,7 +175,7 @@ impl<W: Write> Sink for TextSink<W> {
             Event::Reopen => self.out.flush(),
             Event::Exchange(exchange) => self.exchange(exchange),
             Event::Unanswered(unanswered) => self.unanswered(unanswered),
-            Event::Packet(packet) => self.packet(packet),
+            Event::Packet(packet) if !packet.copy => self.packet(packet),
             Event::Tick(now) => self.tick(*now),
             _ => Ok(()),
         }

@@ -188,6 +188,7 @@ fn raw(packet: Packet<'_>, direction: Direction, select: Select) -> String {
         select,
         &[Event::Packet(&PacketEvent {
             fragments: &[],
+            copy: false,
             frame,
             packet,
             direction,
