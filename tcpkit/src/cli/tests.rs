@@ -260,7 +260,7 @@ fn a_wrong_value_names_the_option_the_value_and_what_is_accepted() {
         ("--client x", &["'x'", "--client", "IPv6"]),
         (
             "-P localhost:80",
-            &["'localhost:80'", "--stats", "192.0.2.1:PORT"],
+            &["'localhost:80'", "--stats", "192.0.2.1:PORT", "off"],
         ),
         ("-P 0", &["'0'", "--stats", "1 to 65535"]),
         ("--keys=sha", &["'sha'", "--keys", "plain", "hash"]),

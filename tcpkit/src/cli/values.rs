@@ -168,7 +168,8 @@ impl FromStr for StatsAddress {
         if text == "off" {
             Ok(Self::Off)
         } else {
-            address(text).map(Self::At)
+            let told = |accepted| format!("{accepted}; off for none");
+            address(text).map(Self::At).map_err(told)
         }
     }
 }
