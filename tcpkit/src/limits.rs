@@ -306,9 +306,14 @@ pub const METRIC_LABELS: usize = 8;
 
 /// Characters of a name, a label or its value.
 pub const METRIC_NAME: usize = 128;
-/// Commands, over all ports, whose latencies a worker follows for readers: 64 ports of 128 commands. Each costs 10 KB;
-/// what is beyond is counted as its protocol's `other`, or in its port alone.
-pub const FOLLOWED_COMMANDS: usize = 8192;
+
+/// Commands, over all ports, that a worker tells apart: 64 ports of 128 commands, of some 2 KB each. What is beyond is
+/// counted as its port's `other`, of which there is one a port and protocol.
+pub const COMMANDS: usize = 8192;
+
+/// Commands, over all ports, whose latencies a worker follows for readers: [`COMMANDS`], and an `other` for as many
+/// ports as are listed. Each costs 10 KB; what is beyond is counted in its port alone.
+pub const FOLLOWED_COMMANDS: usize = COMMANDS + PORTS;
 
 /// Response statuses of one port that are told apart; what is beyond is counted as `other`. HTTP has some 60.
 pub const STATUSES: usize = 128;

@@ -16,7 +16,7 @@ use super::keys::Keys;
 use super::slowest::Slowest;
 use super::snapshot::Traffic;
 use super::sparse::Dense;
-use super::{Account, Rules, Stats, bucket_within, histogram};
+use super::{Account, OTHER, Rules, Stats, bucket_within, histogram};
 
 /// Counts since they were last taken.
 #[derive(Debug)]
@@ -45,7 +45,6 @@ struct PortDetail {
     statuses: Vec<(StatusKey, u64)>,
     traffic: Traffic,
     tcp: TcpFigures,
-    handshake: Option<Dense>,
     before: PortCounts,
 }
 
@@ -218,18 +217,29 @@ impl Detail {
         protocol: &'static dyn Protocol,
         command: u16,
     ) -> Option<&mut Cell> {
-        let port = self.ports.get(usize::from(service.port));
-        let known = port.and_then(|port| port.commands.get(index(service, command)));
-        let place = match known {
-            Some(&place @ 1..) => place - 1,
-            _ => self.make_cell(service, protocol, command)?,
-        };
+        let place = self.find_cell(service, protocol, command)?;
         let cell = self.cells.get_mut(place as usize)?;
         if !cell.touched {
             cell.touched = true;
             self.touched.push(place);
         }
         Some(cell)
+    }
+
+    /// The place of a command's cell, made where there is room; of the others' cell where there is none.
+    #[inline]
+    fn find_cell(
+        &mut self,
+        service: Service,
+        protocol: &'static dyn Protocol,
+        command: u16,
+    ) -> Option<u32> {
+        let port = self.ports.get(usize::from(service.port));
+        let known = port.and_then(|port| port.commands.get(index(service, command)));
+        match known {
+            Some(&place @ 1..) => Some(place - 1),
+            _ => self.make_cell(service, protocol, command),
+        }
     }
 
     #[cold]
@@ -240,9 +250,15 @@ impl Detail {
         protocol: &'static dyn Protocol,
         command: u16,
     ) -> Option<u32> {
+        if command != OTHER && self.cells.len() >= limits::COMMANDS {
+            let place = self.find_cell(service, protocol, OTHER)?;
+            self.remember(service, command, place);
+            return Some(place);
+        }
         if self.cells.len() >= limits::FOLLOWED_COMMANDS {
             return None;
         }
+        let place = self.cells.len() as u32;
         self.cells.push(Cell {
             port: service.port,
             command,
@@ -250,13 +266,17 @@ impl Detail {
             latency: Dense::default(),
             counts: CommandFigures::new(protocol),
         });
-        let (place, index) = (self.cells.len() as u32, index(service, command));
+        self.remember(service, command, place);
+        Some(place)
+    }
+
+    fn remember(&mut self, service: Service, command: u16, place: u32) {
+        let index = index(service, command);
         let commands = &mut self.port(service.port).commands;
         if index >= commands.len() {
             commands.resize(index + 1, 0);
         }
-        commands[index] = place;
-        Some(place - 1)
+        commands[index] = place + 1;
     }
 
     /// What was counted since this was last asked; `stats` are those that count the same.
@@ -317,9 +337,7 @@ impl PortDetail {
     fn established(&mut self, connection: &Connection) {
         self.tcp.syn_retries += u64::from(connection.syn_retries);
         if let Some(time) = connection.handshake {
-            self.handshake
-                .get_or_insert_default()
-                .record_at(histogram::bucket(time), time);
+            self.tcp.handshake.record(time);
         }
     }
 
@@ -327,16 +345,13 @@ impl PortDetail {
     fn take(&mut self, counts: PortCounts) -> Option<PortFigures> {
         let since = counts.since(&self.before);
         self.before = counts;
-        let mut figures = PortFigures {
+        let figures = PortFigures {
             counts: since,
             traffic: std::mem::take(&mut self.traffic),
             tcp: std::mem::take(&mut self.tcp),
             statuses: self.statuses.drain(..).collect(),
             ..PortFigures::default()
         };
-        if let Some(handshake) = &mut self.handshake {
-            figures.tcp.handshake = handshake.take();
-        }
         Some(figures).filter(|figures| !figures.is_empty())
     }
 }
@@ -356,4 +371,49 @@ impl Cell {
 #[inline]
 fn index(service: Service, command: u16) -> usize {
     usize::from(service.protocol) << 10 | usize::from(command) & 1023
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::PROTOCOLS;
+
+    #[test]
+    fn commands_that_are_followed_are_bounded() {
+        let (mut detail, mut stats) = (
+            Detail::new(Rules::default(), false),
+            Stats::new(Rules::default(), &[]),
+        );
+        let mut left_out = 0;
+        for port in 1..=2000 {
+            let service = stats.service(port, PROTOCOLS[0]);
+            for command in (1..=100).chain(1..=100) {
+                match detail.cell(service, PROTOCOLS[0], command) {
+                    Some(cell) => cell.counts.unanswered += 1,
+                    None => left_out += 1,
+                }
+            }
+        }
+        assert_eq!(detail.cells.len(), limits::FOLLOWED_COMMANDS);
+        let figures = detail.take(&stats);
+        let told = |port: &PortFigures| {
+            let commands = port.commands.iter();
+            let counts = commands.map(|((_, command), told)| (*command, told.unanswered));
+            counts.collect::<Vec<_>>()
+        };
+        let ports: Vec<_> = figures.ports.values().map(told).collect();
+        assert_eq!(
+            ports[0],
+            (1..=100).map(|command| (command, 2)).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            ports[81][..2],
+            [(OTHER, 16), (1, 2)],
+            "the first with others"
+        );
+        assert_eq!(ports[1000], [(OTHER, 200)]);
+        assert_eq!(ports.len(), 81 + limits::PORTS);
+        let counted: u64 = ports.iter().flatten().map(|(_, count)| count).sum();
+        assert_eq!(counted + left_out, 2000 * 200, "each is told once");
+    }
 }

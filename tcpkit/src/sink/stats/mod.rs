@@ -1,7 +1,8 @@
 //! Counts everything, a port and a command at a time.
 //!
 //! Reads exchanges and what became of frames, makes [`Stats`]: each worker keeps its own, and
-//! they are merged when somebody asks. What is counted does not depend on the number of threads.
+//! they are merged when somebody asks. What is counted does not depend on the number of threads, but for which commands
+//! are told apart where there are more than [`limits::COMMANDS`].
 
 pub mod account;
 pub mod book;
@@ -26,6 +27,7 @@ pub use metrics::Metrics;
 use std::time::Duration;
 
 use crate::exchange::{Exchange, Service, Tally, Unanswered};
+use crate::limits;
 use crate::protocol::Protocol;
 
 /// Upper bounds of the latency buckets of cli.md in nanoseconds, inclusive; one more bucket
@@ -49,6 +51,9 @@ pub const BOUNDS: [u64; 17] = [
     10_000_000_000,
     20_000_000_000,
 ];
+
+/// The command of every protocol that stands for those that are not told apart.
+const OTHER: u16 = 0;
 
 /// What is counted of one command on one port.
 #[derive(Clone, Debug, Default)]
@@ -162,12 +167,12 @@ impl PortStats {
         all
     }
 
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self, room: &mut usize) {
         for theirs in &other.protocols {
             let place = self.protocol(theirs.protocol);
             for (index, more) in theirs.commands.iter().enumerate() {
                 let Some(more) = more else { continue };
-                let ours = self.protocols[place].command(index as u16);
+                let ours = self.protocols[place].command(index as u16, room);
                 ours.latencies.merge(&more.latencies);
                 ours.errors += more.errors;
                 ours.hits += more.hits;
@@ -192,29 +197,30 @@ impl PortStats {
 }
 
 impl ProtocolStats {
+    /// Where a command is counted; one that is new takes of the `room` that all ports share.
     #[inline(always)]
-    fn command(&mut self, command: u16) -> &mut CommandStats {
-        let command = usize::from(command);
-        if command >= self.commands.len() {
-            self.make_room(command);
+    fn command(&mut self, command: u16, room: &mut usize) -> &mut CommandStats {
+        let mut place = usize::from(command);
+        if !matches!(self.commands.get(place), Some(Some(_))) {
+            place = self.begin(command, room);
         }
-        match &mut self.commands[command] {
-            Some(stats) => stats,
-            none => begin(none),
-        }
+        self.commands[place].get_or_insert_default()
     }
 
+    /// Makes a place for a command, or finds that of the others where there is no room.
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self, command: usize) {
-        self.commands.resize_with(command + 1, || None);
+    fn begin(&mut self, command: u16, room: &mut usize) -> usize {
+        let mut place = usize::from(OTHER);
+        if command != OTHER && *room > 0 {
+            *room -= 1;
+            place = usize::from(command);
+        }
+        if place >= self.commands.len() {
+            self.commands.resize_with(place + 1, || None);
+        }
+        place
     }
-}
-
-#[cold]
-#[inline(never)]
-fn begin(slot: &mut Option<Box<CommandStats>>) -> &mut CommandStats {
-    slot.insert(Box::default())
 }
 
 /// Index of the latency bucket that a latency in nanoseconds falls into.
@@ -278,6 +284,8 @@ pub struct Stats {
     rules: Rules,
     threshold: u64,
     ports: Vec<PortStats>,
+    /// Commands that may still be told apart, over all ports.
+    room: usize,
     /// Port to place in `ports`, plus one.
     index: Box<[u16; 1 << 16]>,
 }
@@ -290,6 +298,7 @@ impl Stats {
             rules,
             threshold: rules.threshold_ns(),
             ports: Vec::new(),
+            room: limits::COMMANDS,
             index: Box::new([0; 1 << 16]),
         };
         for &port in ports {
@@ -341,7 +350,8 @@ impl Stats {
         let place = histogram::bucket(tally.latency);
         port.buckets[bucket_within(place, tally.latency)] += 1;
         port.slow += u64::from(tally.latency >= self.threshold);
-        let command = port.protocols[usize::from(service.protocol)].command(tally.command);
+        let protocol = &mut port.protocols[usize::from(service.protocol)];
+        let command = protocol.command(tally.command, &mut self.room);
         command.latencies.record_at(place, tally.latency);
         command.errors += u64::from(tally.error);
         command.hits += u64::from(tally.hits);
@@ -361,15 +371,15 @@ impl Stats {
 
     /// Counts a request whose response never came.
     pub fn unanswered(&mut self, service: Service, unanswered: &Unanswered<'_>) {
-        let include_blocking = self.rules.include_blocking;
-        let port = self.of(service);
-        if unanswered.blocking && !include_blocking {
+        let port = &mut self.ports[usize::from(service.port)];
+        if unanswered.blocking && !self.rules.include_blocking {
             port.blocking += 1;
             return;
         }
         port.unanswered += 1;
-        port.protocols[usize::from(service.protocol)]
-            .command(unanswered.command)
+        let protocol = &mut port.protocols[usize::from(service.protocol)];
+        protocol
+            .command(unanswered.command, &mut self.room)
             .unanswered += 1;
     }
 
@@ -378,7 +388,7 @@ impl Stats {
         self.account.merge(&other.account);
         for theirs in &other.ports {
             let place = self.place(theirs.port);
-            self.ports[place].merge(theirs);
+            self.ports[place].merge(theirs, &mut self.room);
         }
     }
 
@@ -403,6 +413,72 @@ mod tests {
             [0, 0, BOUNDS.len()],
             "the ends"
         );
+    }
+
+    fn tally(command: u16) -> Tally {
+        Tally {
+            latency: 1000,
+            resynced: false,
+            blocking: false,
+            command,
+            error: false,
+            hits: 1,
+            misses: 0,
+            request_bytes: 10,
+            response_bytes: 20,
+        }
+    }
+
+    /// Exchanges of so many commands at so many ports, once each.
+    fn wide(ports: u16, commands: u16) -> Stats {
+        let mut stats = Stats::new(Rules::default(), &[]);
+        for port in 1..=ports {
+            let service = stats.service(port, crate::protocol::PROTOCOLS[0]);
+            for command in 1..=commands {
+                stats.answered(service, &tally(command));
+            }
+        }
+        stats
+    }
+
+    /// How many commands are told apart, and exchanges by command and by port.
+    fn told(stats: &Stats) -> (usize, u64, u64) {
+        let protocols = stats.ports.iter().flat_map(|port| &port.protocols);
+        let named = |protocol: &ProtocolStats| protocol.commands.iter().skip(1).flatten().count();
+        let named = protocols.map(named).sum();
+        let by_command = stats.ports.iter().map(|port| port.latencies().count());
+        (named, by_command.sum(), stats.exchanges())
+    }
+
+    #[test]
+    fn commands_of_all_ports_together_are_bounded() {
+        let stats = wide(1000, 100);
+        assert_eq!(told(&stats), (limits::COMMANDS, 100_000, 100_000));
+        let last = &stats.ports[999].protocols[0].commands;
+        assert_eq!(last.len(), 1, "others alone");
+        let others = last[0].as_ref().map(|others| {
+            let CommandStats {
+                hits,
+                request_bytes,
+                response_bytes,
+                ..
+            } = **others;
+            (
+                others.latencies.count(),
+                hits,
+                request_bytes,
+                response_bytes,
+            )
+        });
+        assert_eq!(others, Some((100, 100, 1000, 2000)));
+    }
+
+    #[test]
+    fn commands_of_all_workers_together_are_bounded() {
+        let mut all = wide(100, 100);
+        assert_eq!(told(&all), (limits::COMMANDS, 10_000, 10_000));
+        all.merge(&wide(200, 50));
+        assert_eq!(told(&all), (limits::COMMANDS, 20_000, 20_000));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! [`Dense`] takes them, a place an instruction; what it took comes out as a [`Sparse`], which can be added to
 //! others.
 
-use super::histogram::{BUCKETS, middle};
+use super::histogram::{BUCKETS, bucket, middle};
 use super::snapshot::Latency;
 
 /// Counts by place, where most places are empty.
@@ -16,6 +16,20 @@ pub struct Sparse {
 }
 
 impl Sparse {
+    /// Counts one latency, where they are so few that its place may be searched for.
+    pub fn record(&mut self, latency: u64) {
+        let place = bucket(latency) as u16;
+        match self
+            .counts
+            .binary_search_by_key(&place, |(place, _)| *place)
+        {
+            Ok(at) => self.counts[at].1 = self.counts[at].1.saturating_add(1),
+            Err(at) => self.counts.insert(at, (place, 1)),
+        }
+        self.sum = self.sum.saturating_add(latency);
+        self.max = self.max.max(latency);
+    }
+
     /// Adds what another one counted.
     pub fn merge(&mut self, other: &Self) {
         self.sum = self.sum.saturating_add(other.sum);
