@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hyper::body::Bytes;
+use tokio::sync::Mutex;
 
 use super::keeper::Reader;
 use super::{classic, metrics};
@@ -39,7 +40,7 @@ pub(super) struct Pages {
     reader: Reader,
     mode: &'static str,
     /// Without windows, and with them.
-    latest: [tokio::sync::Mutex<Option<Latest>>; 2],
+    latest: [Arc<Mutex<Option<Latest>>>; 2],
 }
 
 #[derive(Debug)]
@@ -76,26 +77,31 @@ impl Pages {
 
     async fn rendered(&self, whole: bool) -> Option<Arc<Rendered>> {
         let asked = Instant::now();
-        let mut latest = self.latest[usize::from(whole)].lock().await;
+        let mut latest = Arc::clone(&self.latest[usize::from(whole)])
+            .lock_owned()
+            .await;
         if let Some(latest) = latest.as_ref().filter(|latest| latest.begun >= asked) {
             return Some(Arc::clone(&latest.rendered));
         }
-        let begun = Instant::now();
         let reader = self.reader.clone();
-        let snapshot = tokio::task::spawn_blocking(move || match whole {
-            true => reader.snapshot(),
-            false => reader.since_start(),
-        })
-        .await;
-        let rendered = Arc::new(Rendered {
-            snapshot: snapshot.ok()??,
-            forms: Default::default(),
-        });
-        *latest = Some(Latest {
-            begun,
-            rendered: Arc::clone(&rendered),
-        });
-        Some(rendered)
+        // The lock goes with the question: a reader that is gone before its answer leaves no second question behind.
+        let ask = move || {
+            let begun = Instant::now();
+            let snapshot = match whole {
+                true => reader.snapshot(),
+                false => reader.since_start(),
+            }?;
+            let rendered = Arc::new(Rendered {
+                snapshot,
+                forms: Default::default(),
+            });
+            *latest = Some(Latest {
+                begun,
+                rendered: Arc::clone(&rendered),
+            });
+            Some(rendered)
+        };
+        tokio::task::spawn_blocking(ask).await.ok()?
     }
 }
 
@@ -113,5 +119,52 @@ fn render(snapshot: &Snapshot, form: Form, mode: &str) -> Bytes {
         Form::Snapshot => serde_json::to_vec(snapshot).unwrap_or_default().into(),
         Form::Metrics => metrics::text(snapshot).into(),
         Form::OpenMetrics => metrics::open_metrics(snapshot).into(),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::limits;
+    use crate::serve::Settings;
+    use crate::serve::keeper::Keeper;
+    use crate::sink::stats::snapshot::KeyForm;
+    use crate::sink::stats::{Metrics, Rules};
+
+    /// Readers of a run whose only worker never looks, so that every question takes [`limits::PARCEL_TIME`].
+    #[test]
+    fn readers_that_are_gone_leave_no_questions_behind() {
+        let keeper = Keeper::start(Settings {
+            rules: Rules::default(),
+            asked: vec![6379],
+            keys: KeyForm::None,
+            mode: "redis",
+            live: true,
+            scripts: Metrics::default(),
+            pushes: None,
+        })
+        .unwrap();
+        let _desk = keeper.desk(0);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(2)
+            .build()
+            .unwrap();
+        let pages = Arc::new(Pages::new(keeper.reader(), "redis"));
+        let took = runtime.block_on(async {
+            for _ in 0..100 {
+                let pages = Arc::clone(&pages);
+                let gone = tokio::spawn(async move { pages.get(Form::Classic).await });
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                gone.abort();
+            }
+            let begun = Instant::now();
+            assert!(pages.get(Form::Classic).await.is_some());
+            begun.elapsed()
+        });
+        assert!(took < limits::PARCEL_TIME * 6, "{took:?}");
     }
 }
