@@ -213,7 +213,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 mod tests {
     use std::collections::BTreeSet;
     use std::io::Read as _;
@@ -222,7 +222,7 @@ mod tests {
     use crate::sink::stats::BOUNDS;
     use crate::sink::stats::book::Book;
     use crate::sink::stats::keys::Shown;
-    use crate::sink::stats::snapshot::{Command, KeyForm, Latency, Port, VERSION};
+    use crate::sink::stats::snapshot::{Command, KeyForm, Latency, Port, Ring, VERSION};
 
     /// 64 ports of 64 commands, whose latencies are all over the place.
     fn snapshot() -> Snapshot {
@@ -266,20 +266,30 @@ mod tests {
         }
     }
 
-    #[test]
-    fn much_is_told_in_several_requests_of_bounded_size_and_nothing_twice() {
-        let (mut points, mut count) = (BTreeSet::new(), 0);
-        for request in requests(&snapshot(), &[]) {
+    /// All metrics of a snapshot, by request, and how large each is.
+    fn pushed(snapshot: &Snapshot) -> Vec<(usize, Vec<Metric>)> {
+        let read = |request: Vec<u8>| {
             let mut bytes = Vec::new();
             let mut reader = flate2::read::GzDecoder::new(request.as_slice());
             reader.read_to_end(&mut bytes).unwrap();
-            assert!(bytes.len() < limits::PUSH_BYTES + limits::PUSH_POINTS * 6000);
             let request = ExportMetricsServiceRequest::decode(bytes.as_slice()).unwrap();
-            let scopes = request
-                .resource_metrics
-                .iter()
-                .flat_map(|all| &all.scope_metrics);
-            for metric in scopes.flat_map(|scope| &scope.metrics) {
+            let resources = request.resource_metrics.into_iter();
+            let scopes = resources.flat_map(|all| all.scope_metrics);
+            (
+                bytes.len(),
+                scopes.flat_map(|scope| scope.metrics).collect(),
+            )
+        };
+        requests(snapshot, &[]).map(read).collect()
+    }
+
+    #[test]
+    fn much_is_told_in_several_requests_of_bounded_size_and_nothing_twice() {
+        let mut points = BTreeSet::new();
+        let requests = pushed(&snapshot());
+        for (bytes, metrics) in &requests {
+            assert!(*bytes < limits::PUSH_BYTES + limits::PUSH_POINTS * 6000);
+            for metric in metrics {
                 let Some(Data::ExponentialHistogram(histogram)) = &metric.data else {
                     continue;
                 };
@@ -287,10 +297,53 @@ mod tests {
                     assert!(points.insert(format!("{} {:?}", metric.name, point.attributes)));
                 }
             }
-            count += 1;
         }
         // Of each command its latencies, of each port its handshakes.
         assert_eq!(points.len(), 64 * 64 + 64);
-        assert!(count > 4, "{count}");
+        assert!(requests.len() > 4, "{}", requests.len());
+    }
+
+    /// Points of the gauges of rings: name, unit, ring and value.
+    fn rings(snapshot: &Snapshot) -> Vec<String> {
+        let mut told = Vec::new();
+        for metric in pushed(snapshot)
+            .into_iter()
+            .flat_map(|(_, metrics)| metrics)
+        {
+            if !metric.name.starts_with("tcpkit.capture.ring.") {
+                continue;
+            }
+            let Some(Data::Gauge(gauge)) = metric.data else {
+                panic!("{} is no gauge", metric.name);
+            };
+            for point in gauge.data_points {
+                let labels = point.attributes.iter();
+                let labels: Vec<_> = labels.map(|one| (&one.key, one.value.as_ref())).collect();
+                let [(key, Some(AnyValue { value: Some(ring) }))] = labels[..] else {
+                    panic!("{labels:?}");
+                };
+                let (name, unit, value) = (&metric.name, &metric.unit, point.value.unwrap());
+                told.push(format!("{name} {unit} {key} {ring:?} {value:?}"));
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn rings_are_gauges_in_bytes() {
+        let mut snapshot = snapshot();
+        assert_eq!(rings(&snapshot), [""; 0], "libpcap has none");
+        let ring = |highest_fill_bytes| Ring {
+            size_bytes: 2 << 20,
+            highest_fill_bytes,
+        };
+        snapshot.rings = vec![ring(4096), ring(400_000)];
+        let told = [
+            "tcpkit.capture.ring.size.bytes By ring IntValue(0) AsDouble(2097152.0)",
+            "tcpkit.capture.ring.size.bytes By ring IntValue(1) AsDouble(2097152.0)",
+            "tcpkit.capture.ring.highest_fill.bytes By ring IntValue(0) AsDouble(4096.0)",
+            "tcpkit.capture.ring.highest_fill.bytes By ring IntValue(1) AsDouble(400000.0)",
+        ];
+        assert_eq!(rings(&snapshot), told);
     }
 }
