@@ -428,13 +428,11 @@ fn coverage(picture: &Picture<'_>) -> Vec<Vec<Field>> {
     let rings = picture.snapshot.rings.iter();
     let fullest = rings.max_by_key(|ring| ring.highest_fill_bytes);
     let ring = fullest.map(|ring| {
-        let name = format!(
-            "most bytes in a ring of {}, since the start",
-            ring.size_bytes
-        );
+        let (size, highest) = (ring.size_bytes, ring.highest_fill_bytes);
+        let name = format!("fullest ring of {}, at most", units::bytes(size));
         vec![
             text(&name),
-            count(ring.highest_fill_bytes),
+            number(highest, units::bytes(highest)),
             number(0, String::new()),
         ]
     });

@@ -304,6 +304,26 @@ fn rows_are_filtered_and_sorted() {
     assert!(picture(&state, 80, 12)[5].contains("no row holds the text"));
 }
 
+#[test]
+fn the_fullest_ring_has_a_row() {
+    let mut state = state();
+    state.pane = Pane::Coverage;
+    let row = |state: &State| {
+        let shown = picture(state, 80, 20);
+        shown.into_iter().find(|row| row.contains("ring"))
+    };
+    let told = row(&state).unwrap();
+    assert!(
+        told.starts_with("fullest ring of 2.10 MB, at most "),
+        "{told}"
+    );
+    assert!(told.ends_with(" 400 kB"), "{told}");
+    let mut without = snapshot(4);
+    without.rings.clear();
+    state.take(Ok(Arc::new(without)));
+    assert_eq!(row(&state), None, "libpcap has no rings");
+}
+
 /// Keys come from the wire, and snapshots from other hosts: none acts on the terminal.
 #[test]
 fn no_control_character_reaches_the_terminal() {
