@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use browser::Browser;
 use common::Script;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::cases::Case;
 use support::served::Served;
 use tcpkit::sink::stats::snapshot::Snapshot;
@@ -207,6 +207,7 @@ fn the_page_shows_what_the_snapshot_tells() {
     );
     columns_are_differences(&mut browser);
     losses_are_told(&mut browser);
+    the_fullest_ring_is_told(&mut browser);
     a_hidden_page_asks_nothing(&mut browser);
     tables_are_sorted(&mut browser);
     assert_clean(&mut browser, &origin);
@@ -242,6 +243,25 @@ fn losses_are_told(browser: &mut Browser) {
             .starts_with("The capture loses data: 7 at source"),
         "{told}"
     );
+}
+
+/// Rings as a live run has them; a file has none.
+fn the_fullest_ring_is_told(browser: &mut Browser) {
+    let ring = |fill: u64| format!("{{ size_bytes: {}, highest_fill_bytes: {fill} }}", 2 << 20);
+    let rings = [1000, 400_000, 300_000].map(ring).join(",");
+    // In one go: the page goes on asking, and draws what it is answered.
+    let script = format!(
+        "(() => {{ const told = () => [...document.querySelectorAll('#account dt')].filter(dt => dt.textContent.includes('ring')) \
+            .map(dt => [dt.textContent, dt.nextSibling.textContent, Number(dt.nextSibling.dataset.v)]); \
+        const real = now, without = told(); now = {{ ...real, rings: [{rings}] }}; draw(); \
+        const shown = told(); now = real; draw(); return [without, shown, told()]; }})()"
+    );
+    let row = json!([
+        "fullest ring of 2.10 MB, at most",
+        units::bytes(400_000),
+        400_000
+    ]);
+    assert_eq!(browser.value(&script), json!([[], [row], []]));
 }
 
 fn a_hidden_page_asks_nothing(browser: &mut Browser) {
