@@ -10,14 +10,21 @@ local interval, top, most = 10, 10, 100000
 local keys, known, others, begun = {}, 0, 0, nil
 
 -- The key of a request: the first argument of commands that have one.
-local keyless = { PING = true, INFO = true, AUTH = true, HELLO = true, SELECT = true, CONFIG = true,
-  COMMAND = true, CLIENT = true, MULTI = true, EXEC = true, DISCARD = true, STATS = true,
-  VERSION = true, QUIT = true, SUBSCRIBE = true, PUBLISH = true, ECHO = true, FLUSH_ALL = true,
-  FLUSHALL = true, FLUSHDB = true, DBSIZE = true, EVAL = true, SCAN = true }
+local keyless = {}
+for command in ([[PING ECHO AUTH HELLO QUIT RESET SELECT SWAPDB INFO CONFIG COMMAND CLIENT CLUSTER ACL MODULE DEBUG
+    MEMORY LATENCY SLOWLOG MONITOR SHUTDOWN FAILOVER REPLICAOF SLAVEOF REPLCONF PSYNC MIGRATE WAIT WAITAOF
+    MULTI EXEC DISCARD SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE
+    PUBLISH SPUBLISH PUBSUB FLUSHALL FLUSHDB DBSIZE KEYS SCAN RANDOMKEY EVAL EVALSHA EVAL_RO EVALSHA_RO
+    FCALL FCALL_RO SCRIPT FUNCTION OBJECT XREAD XREADGROUP XGROUP XINFO
+    STATS VERSION FLUSH_ALL VERBOSITY CACHE_MEMLIMIT SLABS LRU LRU_CRAWLER MN]]):gmatch("%S+") do
+  keyless[command] = true
+end
 
 local function key_of(x)
   local command, rest = x.text:match("^(%S+)%s+(.+)$")
   if not rest or keyless[command:upper()] then return end
+  -- The time to live comes first.
+  if command == "gat" or command == "gats" then rest = rest:match("^%S+%s+(.+)$") or rest end
   return rest:match('^"([^"]*)"') or rest:match("^%S+")
 end
 
