@@ -225,7 +225,9 @@ impl Run<'_> {
         let mut notices = self.engine.take_notices();
         notices.append(&mut self.worker.outlet().notices);
         let live = self.live();
-        if let Some(desk) = self.worker.outlet().desk() {
+        let outlet = self.worker.outlet();
+        outlet.stats.account.dropped = live.lost_frames();
+        if let Some(desk) = outlet.desk() {
             desk.set_source(&live);
         }
         notices.extend(self.loss.look(now, &live));
@@ -252,7 +254,7 @@ impl Run<'_> {
         let mut outlet = self.worker.finish();
         notices.append(&mut outlet.notices);
         notices.extend(self.filter.iter().flat_map(Filter::notices).cloned());
-        outlet.stats.account.dropped += live.lost.iter().map(|(_, count)| count).sum::<u64>();
+        outlet.stats.account.dropped = live.lost_frames();
         outlet.close_desk();
         let finished = outlet.finish();
         let mut summary = Summary::new(&outlet.stats, self.setup.asked.len());

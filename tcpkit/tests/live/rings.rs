@@ -56,6 +56,13 @@ fn a_ring_that_ran_full_is_told_everywhere() {
         highest <= size && highest > size - RECORD,
         "{highest} of {size}"
     );
+    let dropped = told["periods"][0]["coverage"]["dropped"].as_u64().unwrap();
+    assert_eq!(Some(dropped), told["stages"][1]["lost"].as_u64());
+    let object: Value = serde_json::from_str(&body(&namespace, "/stats?form=object")).unwrap();
+    assert!(
+        dropped > 0 && object["drops"].as_u64() >= Some(dropped),
+        "{object}"
+    );
     let metrics = body(&namespace, "/metrics");
     assert_eq!(
         metric(&metrics, "tcpkit_capture_ring_size_bytes{ring="),

@@ -50,10 +50,14 @@ impl Live {
         }
     }
 
+    /// Frames that were lost on the way, for whatever cause.
+    pub fn lost_frames(&self) -> u64 {
+        self.lost.iter().map(|(_, count)| count).sum()
+    }
+
     /// What passed on the way from the interface, and what was lost there: in the kernel, where headers were not
     /// parsed; in the buffer between kernel and reader, where there was no room.
     pub fn stages(&self) -> Vec<Stage> {
-        let lost = self.lost.iter().map(|(_, count)| count).sum();
         let stage = |name: &str, passed, lost| Stage {
             name: name.to_owned(),
             passed,
@@ -61,7 +65,7 @@ impl Live {
         };
         vec![
             stage("kernel", self.matched, self.unparsed),
-            stage("buffer", self.delivered, lost),
+            stage("buffer", self.delivered, self.lost_frames()),
         ]
     }
 
@@ -70,15 +74,16 @@ impl Live {
     /// # Errors
     /// When `out` cannot be written.
     pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let lost: u64 = self.lost.iter().map(|(_, count)| count).sum();
         write!(out, "engine: {}: ", self.engine)?;
         if let Some(seen) = self.seen {
             write!(out, "{seen} frames seen, ")?;
         }
         writeln!(
             out,
-            "{} frames matched, {} delivered, {lost} lost",
-            self.matched, self.delivered
+            "{} frames matched, {} delivered, {} lost",
+            self.matched,
+            self.delivered,
+            self.lost_frames()
         )?;
         let causes = self.lost.iter().map(|(cause, count)| (*count, *cause));
         write_counts(out, "lost", causes)?;
