@@ -10,6 +10,8 @@ use super::stats::{Rules, Stats};
 use crate::event::Event;
 use crate::source::Timestamp;
 
+const SECOND: u64 = 1_000_000_000;
+
 /// Counts since the last interval ended.
 #[derive(Debug)]
 pub struct Interval {
@@ -51,14 +53,42 @@ impl Interval {
     }
 
     fn tick(&mut self, now: Timestamp) -> Option<(Timestamp, Vec<PortSummary>)> {
-        let next = *self.next.get_or_insert(now.0.saturating_add(self.every));
-        if now.0 < next {
-            // The clock may have been set back.
-            self.next = Some(next.min(now.0.saturating_add(self.every)));
-            return None;
-        }
-        self.next = Some(now.0.saturating_add(self.every));
+        // Ticks come a little after their second has begun, now sooner, now later: their seconds are compared.
+        let first = now.0.checked_next_multiple_of(SECOND).unwrap_or(u64::MAX);
+        let latest = first.saturating_add(self.every);
+        // Later than that only where the clock was set back.
+        let next = self.next.map_or(latest, |next| next.min(latest));
+        self.next = Some(next);
+        let second = now.0 / SECOND * SECOND;
+        let passed = second.checked_sub(next)? / self.every + 1;
+        self.next = Some(next.saturating_add(passed.saturating_mul(self.every)));
         let stats = std::mem::replace(&mut self.stats, Stats::new(self.rules, &self.asked));
         Some((now, Summary::new(&stats, self.asked.len()).ports))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those of the ticks, at these milliseconds, that end an interval of so many.
+    fn ends(every: u64, ticks: &[u64]) -> Vec<u64> {
+        let mut interval =
+            Interval::new(Duration::from_millis(every), Rules::default(), vec![6379]);
+        let mut told = ticks.to_vec();
+        told.retain(|tick| {
+            let tick = Event::Tick(Timestamp(tick * 1_000_000));
+            interval.event(&tick).is_some()
+        });
+        told
+    }
+
+    #[test]
+    fn a_tick_that_comes_early_ends_its_interval_too() {
+        let ticks = [1500, 2090, 3040, 4070, 5010, 6500, 10_010, 11_000];
+        assert_eq!(ends(1000, &ticks), ticks[2..]);
+        assert_eq!(ends(2000, &ticks), [4070, 6500, 10_010]);
+        assert_eq!(ends(1500, &ticks), [4070, 5010, 10_010, 11_000]);
+        assert_eq!(ends(10, &ticks), ticks[2..]);
     }
 }
