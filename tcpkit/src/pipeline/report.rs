@@ -48,10 +48,29 @@ impl Report {
         self.file.is_none() && !self.aside
     }
 
-    /// The file was moved away: the next write makes a new one of its name.
+    /// The file was moved away: the next write makes a new one of its name. Where that cannot be, the old one goes on.
     pub fn reopen(&self) {
         if let Some(kept) = &self.file {
             kept.moved.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Kept {
+    fn open_anew(&self, file: &mut File) {
+        let opened = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path);
+        match opened {
+            Ok(opened) => *file = opened,
+            Err(error) => {
+                let path = self.path.display();
+                let _ = writeln!(
+                    io::stderr(),
+                    "tcpkit: --output {path} is not opened anew, the old file goes on: {error}"
+                );
+            }
         }
     }
 }
@@ -95,11 +114,37 @@ impl Report {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if kept.moved.swap(false, Ordering::Relaxed) {
-            *file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&kept.path)?;
+            kept.open_anew(&mut file);
         }
         file.write(bytes)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_opened_anew_goes_on() {
+        let base = std::env::temp_dir().join(format!("tcpkit-report-{}", std::process::id()));
+        let (folder, moved) = (base.join("logs"), base.join("moved"));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("report");
+        let mut report = Report::new(Some(&path), false).unwrap();
+        report.write_all(b"one\n").unwrap();
+        fs::rename(&folder, &moved).unwrap();
+        report.reopen();
+        report.write_all(b"two\n").unwrap();
+        let old = || fs::read_to_string(moved.join("report")).unwrap();
+        assert_eq!(old(), "one\ntwo\n");
+        fs::create_dir(&folder).unwrap();
+        report.reopen();
+        report.write_all(b"three\n").unwrap();
+        assert_eq!(old(), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        fs::remove_dir_all(base).unwrap();
     }
 }
