@@ -307,10 +307,7 @@ impl Vm {
                 n => format!(" ({n} errors so far)"),
             };
             let path = self.settings.path.display().to_string();
-            (self.settings.tell)(&format!(
-                "{}{times}",
-                told(&path, &format!("{whose}{error}"))
-            ));
+            (self.settings.tell)(&format!("{whose}{}{times}", told(&path, error)));
         }
         Ok(())
     }

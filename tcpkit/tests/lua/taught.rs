@@ -82,6 +82,7 @@ fn a_parser_that_fails_is_told_and_its_bytes_are_malformed() {
         let run = lines(&format!("do {body} end"), &["-q", "--format", "json"]);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
         assert!(run.stderr.contains("parse: "), "{body}: {}", run.stderr);
+        assert!(!run.stderr.contains("runtime error"), "{}", run.stderr);
         assert!(summary(&run)["capture"]["malformed"].as_u64().unwrap() > 0);
     }
 }
