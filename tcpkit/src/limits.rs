@@ -338,9 +338,10 @@ pub const KEYS_LISTED: usize = 64;
 /// Bytes of a key that are kept: memcached's longest, and most of redis'.
 pub const KEY_BYTES: usize = 256;
 
-/// Places of histograms, 16 bytes each, that the windows may hold together; beyond them the oldest slots go, and the
-/// windows tell a shorter length. 64 ports of 64 commands with 50 places each, a second, need 200,000 a slot.
-pub const WINDOW_PLACES: usize = 4 << 20;
+/// Places of histograms, 16 bytes each, that the windows may hold together, with what ports and commands take besides;
+/// beyond them the oldest slots go, and the windows tell a shorter length. 64 ports of 64 commands with 50 places each,
+/// a second, need 280,000 a slot, all 65,535 ports under a scan 1.6 million.
+pub const WINDOW_PLACES: usize = 6 << 20;
 
 /// Parcels of counts that wait for the thread that adds them up; a worker that finds no room goes on counting and
 /// hands over more the next time.

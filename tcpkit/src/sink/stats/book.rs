@@ -217,7 +217,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::stats::figures::CommandFigures;
+    use crate::sink::stats::figures::{CommandFigures, PortFigures};
     use crate::sink::stats::sparse::Dense;
 
     /// So many exchanges, of latencies in so many places.
@@ -312,5 +312,22 @@ mod tests {
             300 * 200,
             "nothing is lost from the whole"
         );
+    }
+
+    #[test]
+    fn ports_without_exchanges_are_bounded_too() {
+        let mut book = Book::new(Vec::new());
+        for second in 1..=60 {
+            let mut scanned = Figures::default();
+            for number in 1..=20_000 {
+                let port = scanned.ports.entry(number).or_default();
+                port.traffic.in_packets = 1;
+            }
+            book.add(parcel(second, scanned));
+        }
+        let slots = book.windows.iter().flat_map(|window| &window.held);
+        let ports: usize = slots.map(|(_, figures)| figures.ports.len()).sum();
+        let bytes = ports * size_of::<PortFigures>();
+        assert!(bytes <= limits::WINDOW_PLACES * 17, "{bytes}");
     }
 }

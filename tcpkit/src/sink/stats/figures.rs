@@ -13,6 +13,9 @@ use super::snapshot::Traffic;
 use super::sparse::Sparse;
 use crate::protocol::Protocol;
 
+/// Bytes of a place of a histogram.
+const PLACE: usize = size_of::<(u16, u64)>();
+
 /// Counts of a span of time.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
@@ -136,10 +139,9 @@ impl Figures {
         self.commands_left_out += other.commands_left_out;
     }
 
-    /// Places of histograms that they hold.
+    /// Places of histograms that they hold, and as many as what their ports and commands take besides.
     pub fn places(&self) -> usize {
-        let commands = self.ports.values().flat_map(|port| port.commands.values());
-        commands.map(|command| command.latency.places()).sum()
+        self.ports.values().map(PortFigures::places).sum()
     }
 }
 
@@ -158,6 +160,14 @@ impl PortFigures {
             && *tcp == TcpFigures::default()
             && statuses.is_empty()
             && commands.is_empty()
+    }
+
+    fn places(&self) -> usize {
+        const PORT: usize = size_of::<PortFigures>() / PLACE;
+        const COMMAND: usize = size_of::<CommandFigures>() / PLACE;
+        let commands = self.commands.values();
+        let commands = commands.map(|command| COMMAND + command.latency.places());
+        PORT + self.tcp.handshake.places() + self.statuses.len() + commands.sum::<usize>()
     }
 
     fn merge(&mut self, other: &Self) {
