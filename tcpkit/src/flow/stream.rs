@@ -639,7 +639,9 @@ impl Conversation {
         there.has(STARTED)
             && there.next.wrapping_sub(held.seq) <= OLD
             && match held.ack {
-                Some(ack) if back.has(SEEN) => back.has(STARTED) && !ahead(ack, back.next),
+                Some(ack) if back.has(SEEN) => {
+                    back.has(STARTED) && !ahead(back.bytes_of(ack), back.next)
+                }
                 Some(_) => self.one_sided,
                 None => true,
             }
@@ -649,9 +651,11 @@ impl Conversation {
     fn release(&mut self, direction: Direction) -> Option<Piece<'_>> {
         let d = direction.index();
         let waiting = self.waiting.as_deref_mut()?;
-        let back = &self.ways[1 - d];
-        let (back_offset, back_next, back_started) = (back.offset, back.next, back.has(STARTED));
-        let way = &mut self.ways[d];
+        let [a, b] = &mut self.ways;
+        let (way, back) = match direction {
+            Direction::ToServer => (a, &*b),
+            Direction::ToClient => (b, &*a),
+        };
         let front = waiting.held[d].front_mut()?;
         let skip = way.next.wrapping_sub(front.seq) as usize;
         if skip >= front.data.len() {
@@ -669,10 +673,11 @@ impl Conversation {
             return Some(Piece::Gap(gap));
         }
         let received = match front.ack {
-            Some(ack) if back_started => {
-                back_offset.wrapping_sub(u64::from(back_next.wrapping_sub(ack)))
+            Some(ack) if back.has(STARTED) => {
+                let unseen = back.next.wrapping_sub(back.bytes_of(ack));
+                back.offset.wrapping_sub(u64::from(unseen))
             }
-            _ => back_offset,
+            _ => back.offset,
         };
         let offset = way.offset;
         if (front.len as usize) > front.data.len() {
@@ -799,6 +804,7 @@ impl Conversation {
             let blocked = front(d)
                 .filter(|held| !ahead(held.seq, self.ways[d].next))
                 .and_then(|held| held.ack)
+                .map(|ack| back.bytes_of(ack))
                 .filter(|&ack| ahead(ack, back.next));
             if let Some(ack) = blocked {
                 let to = match front(1 - d) {
@@ -821,6 +827,12 @@ impl Conversation {
 }
 
 impl Way {
+    /// What an acknowledgement says of bytes: a FIN takes a sequence number and is none (RFC 9293, section 3.4).
+    fn bytes_of(&self, ack: u32) -> u32 {
+        let of_fin = self.has(FIN) && ack == self.fin.wrapping_add(1);
+        if of_fin { self.fin } else { ack }
+    }
+
     /// What a segment is that brings nothing new; it began `behind` bytes before the next one.
     fn seen_before(&mut self, packet: &Packet<'_>, behind: u32, len: u32) -> Seen {
         if packet.interface != self.interface

@@ -343,6 +343,38 @@ fn a_response_to_a_lost_request_waits_until_the_loss_is_certain() {
     );
 }
 
+/// A server closes, and the client goes on: nothing is missing, and nothing is waited for. In whichever order FIN and
+/// bytes are seen, and with the handshake or without.
+#[test]
+fn an_acknowledged_fin_is_no_byte() {
+    let (mut frames, mut bytes) =
+        conversation(&[(false, vec![10]), (true, vec![5])], [100, 200], false);
+    let sent = |way, seq, ack, flags, length| Sent {
+        way,
+        seq,
+        ack,
+        flags,
+        payload: vec![7; length],
+        cut: 0,
+    };
+    let fin = flag::FIN | flag::ACK;
+    frames.push(sent(Direction::ToClient, 206, 111, fin, 0));
+    frames.push(sent(Direction::ToServer, 111, 207, flag::ACK, 20));
+    frames.push(sent(Direction::ToServer, 131, 207, flag::ACK, 20));
+    bytes[0].extend([7; 40]);
+    let mut swapped = frames.clone();
+    swapped.swap(5, 6);
+    for frames in [frames, swapped] {
+        let (told, joined) = (play(&frames), play(&frames[3..]));
+        // Where a conversation that is joined begins is known after a while only.
+        assert!(!told.held && joined.held);
+        for told in [told, joined] {
+            assert_eq!(told.gaps, [[], []]);
+            assert!(told.bytes == bytes && told.ends[1] && !told.acausal);
+        }
+    }
+}
+
 #[test]
 fn what_a_sender_has_on_its_way_is_held_until_the_hole_is_retransmitted() {
     // A burst was dropped, and 6 MiB followed it before the sender sent it again.
