@@ -170,11 +170,12 @@ fn what_the_run_reads_is_not_written_over() {
         ("-r in.pcap -o ./other.pcap", "--output"),
         ("-r in.pcap -w other.pcap", "--write"),
         ("-r in.pcap -S in.lua -o in.lua", "--output"),
+        ("-r in.pcap -S in.lua -w in.lua", "--write"),
     ] {
         let output = scratch.run(args);
         let said = errors(&output);
         assert!(
-            said.contains(option) && said.contains("file that is read"),
+            said.contains(option) && said.contains("it is a file that the run reads"),
             "{args}: {said}"
         );
         assert_eq!(output.status.code(), Some(1), "{args}");

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use common::{ACK, Found, Script, Sent};
 use proptest::prelude::*;
@@ -413,4 +414,25 @@ fn every_frame_of_three_interfaces_counts_once() {
         (stats.account.duplicates, stats.account.retransmissions),
         (copies, 0)
     );
+}
+
+/// An answer that comes a tenth of a second after a short timeout is late already.
+#[test]
+fn a_short_timeout_is_kept() {
+    let mut script = Script::new(40_000, 6379);
+    let mut other = Script::new(40_001, 6379);
+    script.say(false, b"*1\r\n$4\r\nPING\r\n", 1400);
+    other.pass(SECOND / 5);
+    ask(&mut other, 1, SECOND / 8);
+    script.pass(SECOND * 3 / 4);
+    script.say(true, b"+PONG\r\n", 1400);
+    let frames = [&script.frames[..4], &other.frames, &script.frames[4..]].concat();
+    for (timeout, unanswered) in [(200, 1), (900, 0)] {
+        let timeout = Duration::from_millis(timeout);
+        let (found, stats) = common::run_with_timeout(&frames, 6379, redis(), timeout);
+        let silent = found.iter().filter(|one| one.response_bytes.is_none());
+        assert_eq!((found.len(), silent.count()), (2, unanswered));
+        let late: u64 = stats.ports().iter().map(|port| port.late).sum();
+        assert_eq!(late, unanswered as u64);
+    }
 }

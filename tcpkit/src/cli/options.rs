@@ -231,6 +231,9 @@ impl Options {
         if self.stats.len() > 1 && self.stats.contains(&StatsAddress::Off) {
             return Err("--stats off stands alone, without other addresses".to_owned());
         }
+        if self.interfaces.len() > 1 && self.interfaces.iter().any(|name| name == "any") {
+            return Err("--interface any stands alone: it is all of them".to_owned());
+        }
         self.check_count()?;
         self.check_files()
     }

@@ -16,7 +16,7 @@ use super::worker::Worker;
 use crate::limits;
 use crate::serve::Service;
 use crate::sink::Sink;
-use crate::sink::pcap::{self, Writer};
+use crate::sink::pcap::Writer;
 use crate::sink::stats::Stats;
 use crate::sink::stats::summary::Summary;
 use crate::source::file::{FileSource, ProgressBar};
@@ -230,16 +230,8 @@ impl Run<'_> {
 
     /// Saves frames to `path`, their interfaces described as the file does.
     fn writer(&self, path: &Path, source: &mut FileSource) -> anyhow::Result<Writer> {
-        let options = self.setup.options;
-        let writer = Writer::create(pcap::Settings {
-            path: path.to_owned(),
-            size: options.write_size,
-            files: options
-                .write_files
-                .and_then(|files| u32::try_from(files).ok()),
-            input: options.read.clone(),
-        })
-        .map_err(|error| anyhow!("--write {error}"))?;
+        let writer = Writer::create(self.setup.saving(path));
+        let writer = writer.map_err(|error| anyhow!("--write {error}"))?;
         let interfaces = writer.interfaces();
         source.tell_interfaces(move |known| interfaces.learn(known));
         Ok(writer)

@@ -1,7 +1,6 @@
 //! Where a live run's output goes: queues, each with a thread that writes, so that none stalls the capture.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use anyhow::anyhow;
 
@@ -11,7 +10,7 @@ use crate::limits::{NOTICE_QUEUE, REPORT_QUEUE};
 use crate::serve::otlp::Teller;
 use crate::sink::Sink;
 use crate::sink::pcap::queued::Queued;
-use crate::sink::pcap::{self, Interfaces, Writer};
+use crate::sink::pcap::{Interfaces, Writer};
 use crate::sink::queue::{Lines, Queue};
 use crate::sink::stats::summary::Summary;
 use crate::source::live::{Drift, Engine};
@@ -111,19 +110,10 @@ impl Outputs {
 
 /// Creates the (first) file for saved frames, if the options ask for one.
 pub(super) fn writer(setup: &Setup<'_>, engine: &dyn Engine) -> anyhow::Result<Option<Writer>> {
-    let options = setup.options;
-    let settings = |path: &Path| pcap::Settings {
-        path: path.to_owned(),
-        size: options.write_size,
-        files: options
-            .write_files
-            .and_then(|files| u32::try_from(files).ok()),
-        input: None,
-    };
-    let Some(path) = &options.write else {
+    let Some(path) = &setup.options.write else {
         return Ok(None);
     };
-    let writer = Writer::create(settings(path)).map_err(|error| anyhow!("--write {error}"))?;
+    let writer = Writer::create(setup.saving(path)).map_err(|error| anyhow!("--write {error}"))?;
     writer.interfaces().learn(engine.interfaces());
     Ok(Some(writer))
 }

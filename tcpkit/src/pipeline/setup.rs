@@ -1,7 +1,7 @@
 //! What a run needs, made from the options: what is monitored, what is printed, by which rules.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +20,7 @@ use crate::sink::inbox::Inboxes;
 use crate::sink::interval::Interval;
 use crate::sink::json::JsonSink;
 use crate::sink::overwrite;
+use crate::sink::pcap;
 use crate::sink::select::Select;
 use crate::sink::stats::Rules;
 use crate::sink::stats::summary::Summary;
@@ -75,15 +76,34 @@ impl<'a> Setup<'a> {
     /// When its file cannot be made, or is one that the run reads.
     pub(super) fn report(&self) -> anyhow::Result<Report> {
         let path = self.options.report_file();
-        let mut read = self.options.read.iter().chain(&self.options.scripts);
         let kept = path.map_or(Ok(()), |path| {
-            read.try_for_each(|read| overwrite::refuse(path, read))
+            let inputs = self.inputs();
+            inputs
+                .iter()
+                .try_for_each(|input| overwrite::refuse(path, input))
         });
         let report = kept.and_then(|()| Report::new(path, self.saves_to_stdout()));
         report.map_err(|error| {
             let path = path.unwrap_or(Path::new("-")).display();
             anyhow::anyhow!("--output {path}: {error}")
         })
+    }
+
+    /// The files that the run reads.
+    fn inputs(&self) -> Vec<PathBuf> {
+        let scripts = self.options.scripts.iter();
+        self.options.read.iter().chain(scripts).cloned().collect()
+    }
+
+    /// How frames are saved to `path`.
+    pub(super) fn saving(&self, path: &Path) -> pcap::Settings {
+        let files = self.options.write_files;
+        pcap::Settings {
+            path: path.to_owned(),
+            size: self.options.write_size,
+            files: files.and_then(|files| u32::try_from(files).ok()),
+            inputs: self.inputs(),
+        }
     }
 
     /// Whether standard output holds saved frames, so that nothing else may be written to it.

@@ -29,6 +29,8 @@ use crate::wire::{self, Decoded, Decoder, Kept, Packet, Segment, Transport, flag
 /// How often capture time looks after conversations that hold segments back.
 const STALLED_EVERY: u64 = 100_000_000;
 const SECOND: u64 = 1_000_000_000;
+/// Below it, timeouts are looked after as often as what is held back: up to a second late would be much of it.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a worker is told at its beginning.
 #[derive(Clone, Debug)]
@@ -251,6 +253,9 @@ impl Core {
         }
         self.next_stalled = now.0.saturating_add(STALLED_EVERY);
         self.visit_stalled();
+        if self.settings.timeout < SHORT_TIMEOUT {
+            self.time_out();
+        }
         if now.0 >= self.next_second {
             self.next_second = next_second(now);
             self.sweep();
@@ -483,6 +488,16 @@ impl Core {
             conversation.listed
         });
         self.stalled = stalled;
+    }
+
+    /// What waited for too long, where once a second is too seldom.
+    fn time_out(&mut self) {
+        for table in self.shards.iter_mut().flatten() {
+            for (_, key, _, conversation) in table.iter_mut() {
+                let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
+                conversation.time_out(self.now, self.settings.timeout, lent);
+            }
+        }
     }
 
     /// Once a second: what waited for too long, and who is gone.

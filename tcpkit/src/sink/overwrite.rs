@@ -14,7 +14,7 @@ pub fn refuse(path: &Path, read: &Path) -> io::Result<()> {
     match (there(path), there(read)) {
         (Some(output), Some(input)) if is_same(&output, &input) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is the file that is read",
+            "it is a file that the run reads",
         )),
         _ => Ok(()),
     }

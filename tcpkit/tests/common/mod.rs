@@ -226,17 +226,37 @@ pub fn run_numbered(frames: &[(u64, &Sent)], port: u16, kind: Kind) -> (Vec<Foun
     run_on_interfaces(&frames, port, kind)
 }
 
+/// As [`run`]; requests are reported as unanswered after `timeout`.
+pub fn run_with_timeout(
+    frames: &[Sent],
+    port: u16,
+    kind: Kind,
+    timeout: Duration,
+) -> (Vec<Found>, Stats) {
+    let frames: Vec<_> = (1..).zip(frames).map(|(n, sent)| (n, 0, sent)).collect();
+    run_all(&frames, port, kind, timeout)
+}
+
 /// As [`run_numbered`], each frame on the interface behind its number.
 pub fn run_on_interfaces(
     frames: &[(u64, u32, &Sent)],
     port: u16,
     kind: Kind,
 ) -> (Vec<Found>, Stats) {
+    run_all(frames, port, kind, Duration::from_secs(60))
+}
+
+fn run_all(
+    frames: &[(u64, u32, &Sent)],
+    port: u16,
+    kind: Kind,
+    timeout: Duration,
+) -> (Vec<Found>, Stats) {
     let mut selector = Selector::new(Kind::Auto, Vec::new());
     selector.add_ports(port..=port, kind);
     let settings = Settings {
         selector: Arc::new(selector),
-        timeout: Duration::from_secs(60),
+        timeout,
         threshold: None,
         worker: 0,
         workers: 1,

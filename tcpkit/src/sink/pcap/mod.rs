@@ -41,8 +41,8 @@ pub struct Settings {
     pub size: Option<u64>,
     /// Files that are kept (`--write-files`); needs a size.
     pub files: Option<u32>,
-    /// The file that the frames are read from: it is not written over.
-    pub input: Option<PathBuf>,
+    /// The files that the run reads: none is written over.
+    pub inputs: Vec<PathBuf>,
 }
 
 /// The interfaces that frames came from, told to the writer while they become known. Cheap to
@@ -95,12 +95,12 @@ impl Writer {
     /// Creates the (first) file.
     ///
     /// # Errors
-    /// When it cannot be created or is the file that is read, when standard output is to be
+    /// When it cannot be created or is a file that the run reads, when standard output is to be
     /// rotated or is a terminal, or when a number of files is given without a size; each names
     /// the file or the option.
     pub fn create(settings: Settings) -> io::Result<Self> {
         check(&settings)?;
-        let output = Output::create(&numbered(&settings, 0), settings.input.as_deref())?;
+        let output = Output::create(&numbered(&settings, 0), &settings.inputs)?;
         let format = Format::named(&settings.path);
         let interfaces = Interfaces::default();
         Ok(Self {
@@ -167,7 +167,7 @@ impl Writer {
 
     fn begin(&mut self, turn: u64) -> io::Result<()> {
         let path = numbered(&self.settings, turn);
-        self.output = Output::create(&path, self.settings.input.as_deref())?;
+        self.output = Output::create(&path, &self.settings.inputs)?;
         self.format = Format::named(&self.settings.path);
         self.turn = turn;
         Ok(())

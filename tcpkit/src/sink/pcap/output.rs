@@ -19,12 +19,13 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Creates a file, or takes standard output for `-`. Never touches `input`.
-    pub fn create(path: &Path, input: Option<&Path>) -> io::Result<Self> {
+    /// Creates a file, or takes standard output for `-`. Never touches `inputs`.
+    pub fn create(path: &Path, inputs: &[PathBuf]) -> io::Result<Self> {
         let opened = match path == Path::new("-") {
             true => standard_output(),
-            false => input
-                .map_or(Ok(()), |input| overwrite::refuse(path, input))
+            false => inputs
+                .iter()
+                .try_for_each(|input| overwrite::refuse(path, input))
                 .and_then(|()| File::create(path)),
         };
         let file = opened.map_err(|error| named(path, error.kind(), &error))?;

@@ -334,13 +334,16 @@ fn the_file_that_is_read_is_not_written_over() {
     let path = scratch.0.join("a.pcap");
     std::fs::write(&path, b"precious").unwrap();
     std::fs::hard_link(&path, scratch.0.join("b.pcap")).unwrap();
-    let input = Some(scratch.0.join("b.pcap"));
+    let inputs = vec![scratch.0.join("c.pcap"), scratch.0.join("b.pcap")];
     let settings = Settings {
         path: path.clone(),
-        input,
+        inputs,
         ..Settings::default()
     };
     let error = Writer::create(settings).unwrap_err().to_string();
-    assert!(error.ends_with("it is the file that is read"), "{error}");
+    assert!(
+        error.ends_with("it is a file that the run reads"),
+        "{error}"
+    );
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
 }
