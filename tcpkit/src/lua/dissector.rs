@@ -204,12 +204,17 @@ impl Conversation {
             bytes: bytes.to_vec(),
             reply,
         };
-        match host.parse(query) {
+        let answer = match host.parse(query) {
             Sent::Taken if ask == Ask::Forget => Ok(Answer::Failed),
             Sent::Taken => wait(&host, &answer),
             Sent::Full => Err(Silent::Slow),
             Sent::Gone => Err(Silent::Gone),
+        };
+        // A conversation that is over is not missed.
+        if matches!(answer, Err(Silent::Slow)) && ask != Ask::Forget {
+            host.settings.drop_items(1);
         }
+        answer
     }
 
     /// Makes messages of what the script heard; returns the bytes that are done with, and those to skip.

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam_channel::{
@@ -45,6 +46,20 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Where errors are told.
     pub tell: Tell,
+    /// What it could not keep up with, reloads included.
+    pub dropped: Arc<AtomicU64>,
+}
+
+impl Settings {
+    /// Counts events, and pieces of a taught protocol, that the script could not keep up with.
+    pub fn drop_items(&self, items: u64) {
+        if items > 0 && self.dropped.fetch_add(items, Ordering::Relaxed) == 0 {
+            (self.tell)(&format!(
+                "{}: the script is slower than the capture: what it cannot take is dropped and counted",
+                self.path.display()
+            ));
+        }
+    }
 }
 
 /// Something for the script to do.

@@ -3,6 +3,7 @@
 //! Reads events, makes batches, and hands them to the script's thread.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::batch::Batch;
@@ -22,7 +23,6 @@ pub struct LuaSink {
     packets: bool,
     batch: Box<Batch>,
     gone: bool,
-    dropped: u64,
     now: Timestamp,
     reload: Option<Loading>,
 }
@@ -44,7 +44,6 @@ impl LuaSink {
             hooks,
             packets: hooks.has("process"),
             gone: false,
-            dropped: 0,
             now: Timestamp::default(),
             reload: None,
         }
@@ -52,7 +51,7 @@ impl LuaSink {
 
     /// Events that the script could not keep up with.
     pub fn dropped(&self) -> u64 {
-        self.dropped
+        self.host.settings.dropped.load(Ordering::Relaxed)
     }
 
     /// Hands over what was collected.
@@ -69,19 +68,9 @@ impl LuaSink {
         let items = batch.len() as u64;
         match self.host.batch(batch) {
             Sent::Taken => {}
-            Sent::Full => self.drop_items(items),
+            Sent::Full => self.host.settings.drop_items(items),
             Sent::Gone => self.gone = true,
         }
-    }
-
-    fn drop_items(&mut self, items: u64) {
-        if self.dropped == 0 && items > 0 {
-            let path = self.host.settings.path.display();
-            (self.host.settings.tell)(&format!(
-                "{path}: the script is slower than the capture: what it cannot take is dropped and counted"
-            ));
-        }
-        self.dropped += items;
     }
 
     fn tick(&mut self, now: Timestamp) {
@@ -198,11 +187,11 @@ impl Sink for LuaSink {
         }
         self.hand_over();
         self.host.exit();
-        if self.dropped > 0 {
+        let dropped = self.dropped();
+        if dropped > 0 {
             let path = self.host.settings.path.display();
             (self.host.settings.tell)(&format!(
-                "{path}: {} events were dropped, since the script was slower than the capture",
-                self.dropped
+                "{path}: {dropped} events were dropped, since the script was slower than the capture"
             ));
         }
         self.host.printer.take_failure().map_or(Ok(()), Err)

@@ -5,15 +5,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
+use super::dissector::Taught;
 use super::print::{Printer, Target};
 use super::{Loading, LuaSink, Policy, Settings, Teacher};
 use crate::event::Event;
+use crate::flow::Direction;
+use crate::protocol::{Input, Mark, Output, Verdict};
 use crate::sink::Sink;
 use crate::sink::stats::Metrics;
 use crate::source::Timestamp;
+use crate::wire::Transport;
 
 /// A script that is fed by a test, what it printed, and what was told of it.
 struct Fed {
+    teacher: Teacher,
     sink: LuaSink,
     path: PathBuf,
     printed: Arc<Mutex<Vec<u8>>>,
@@ -36,6 +41,7 @@ impl Fed {
             allow_all: false,
             metrics: Metrics::default(),
             tell: Arc::new(move |note| notes.lock().unwrap().push(note.to_owned())),
+            dropped: Arc::default(),
         };
         let loading = Loading::start(settings, Arc::new(Printer::default()));
         let host = loading.and_then(Loading::wait).unwrap();
@@ -44,7 +50,8 @@ impl Fed {
         host.printer.open(target, false);
         let teacher: Teacher = Arc::new(RwLock::new(Arc::new(host)));
         Self {
-            sink: LuaSink::new(teacher),
+            sink: LuaSink::new(Arc::clone(&teacher)),
+            teacher,
             path,
             printed,
             told,
@@ -120,6 +127,39 @@ fn what_a_slow_script_cannot_take_is_dropped_and_counted() {
     let told = fed.told();
     assert!(
         told.contains(&format!("{dropped} events were dropped")),
+        "{told}"
+    );
+}
+
+#[test]
+fn bytes_that_a_slow_parser_cannot_take_are_counted() {
+    let mut fed = Fed::new(
+        "tcpkit.protocol { name = 'slow', ports = { 7 }, parse = function(direction, bytes) \
+         local till = os.clock() + 0.3 while os.clock() < till do end return #bytes end }",
+    );
+    let plan = fed.teacher.read().unwrap().loaded.plans[0].clone();
+    let protocol = Taught::teach(plan, 0, Arc::clone(&fed.teacher));
+    let mut dissector = protocol.dissector(Transport::Tcp);
+    let input = Input {
+        bytes: b"x",
+        offset: 0,
+        old: 0,
+        first: Mark::default(),
+        last: Mark::default(),
+        datagram: false,
+    };
+    let mut missed = 0;
+    for _ in 0..4 {
+        let parsed = dissector.parse(Direction::ToServer, &input, &mut Output::default());
+        missed += u64::from(matches!(parsed.verdict, Verdict::Malformed(_)));
+    }
+    assert!(missed > 0);
+    assert!(fed.told().contains("slower than the capture"));
+    drop(dissector);
+    fed.sink.finish().unwrap();
+    let told = fed.told();
+    assert!(
+        told.contains(&format!("{missed} events were dropped")),
         "{told}"
     );
 }

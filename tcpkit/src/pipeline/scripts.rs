@@ -51,6 +51,7 @@ impl Scripts {
                 allow_all,
                 metrics: scripts.metrics.clone(),
                 tell: Arc::new(tell),
+                dropped: Arc::default(),
             };
             let loading = Loading::start(settings, Arc::new(Printer::default()));
             let host = loading
