@@ -18,6 +18,16 @@ const LONGEST: usize = 256;
 /// Packets whose memory is asked for at once.
 const AHEAD: usize = 32;
 
+/// Places that a string may have, for it to be kept beside others of the same hash.
+const WAYS: usize = 4;
+
+/// The places of one hash: a cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Debug, Default)]
+struct Set([Place; WAYS]);
+
+const _: () = assert!(size_of::<Set>() == 64);
+
 /// A place for a string; the driver writes `address`.
 #[repr(C)]
 #[derive(Clone, Debug, Default)]
@@ -31,21 +41,21 @@ pub(super) struct Place {
     batch: u16,
 }
 
-/// Strings by their content, each in the one place that its hash names.
+/// Strings by their content, each in one of the few places that its hash names.
 pub struct Payloads {
     /// None until the first packet.
-    places: Vec<Place>,
-    /// How many there will be.
+    sets: Vec<Set>,
+    /// How many places there will be.
     count: usize,
     hasher: RandomState,
     batch: u16,
 }
 
 impl Payloads {
-    /// Room for `count` strings, a power of two.
+    /// Room for `count` strings, a power of two of at least [`WAYS`].
     pub fn new(count: usize) -> Self {
         Self {
-            places: Vec::new(),
+            sets: Vec::new(),
             count,
             hasher: RandomState::default(),
             batch: 0,
@@ -54,7 +64,7 @@ impl Payloads {
 
     /// Where the driver notes addresses, and how many there is room for.
     pub(super) fn places(&mut self) -> (*mut Place, usize) {
-        (self.places.as_mut_ptr(), self.count)
+        (self.sets.as_mut_ptr().cast(), self.count)
     }
 
     /// Says of each packet where the string of its payload is, or is to be put.
@@ -66,15 +76,15 @@ impl Payloads {
         if packets.is_empty() {
             return;
         }
-        if self.places.is_empty() {
-            self.places = vec![Place::default(); self.count];
+        if self.sets.is_empty() {
+            self.sets = vec![Set::default(); self.count / WAYS];
         }
         self.batch = self.batch.wrapping_add(1);
         for packets in packets.chunks_mut(AHEAD) {
             let mut hashes = [0; AHEAD];
             for (packet, hash) in packets.iter().zip(&mut hashes) {
                 *hash = self.hasher.hash_one(packet.payload(arena));
-                ask(self.places.as_ptr().wrapping_add(self.index(*hash)).cast());
+                ask(self.sets.as_ptr().wrapping_add(self.index(*hash)).cast());
             }
             for (packet, hash) in packets.iter().zip(hashes) {
                 self.ask_for_string(packet, hash);
@@ -88,14 +98,16 @@ impl Payloads {
     }
 
     fn index(&self, hash: u64) -> usize {
-        hash as usize & (self.places.len() - 1)
+        hash as usize & (self.sets.len() - 1)
     }
 
     fn ask_for_string(&self, packet: &PacketRecord, hash: u64) {
-        let place = &self.places[self.index(hash)];
-        if place.is_like(packet.captured as usize, hash) {
-            for line in (0..usize::from(place.len)).step_by(64) {
-                ask(std::ptr::without_provenance(place.address + line));
+        let Set(places) = &self.sets[self.index(hash)];
+        for place in places {
+            if place.is_like(packet.captured as usize, hash) {
+                for line in (0..usize::from(place.len)).step_by(64) {
+                    ask(std::ptr::without_provenance(place.address + line));
+                }
             }
         }
     }
@@ -106,30 +118,49 @@ impl Payloads {
     /// As for [`Self::find`].
     unsafe fn place(&mut self, payload: &[u8], hash: u64) -> i32 {
         let (index, batch) = (self.index(hash), self.batch);
-        let place = &mut self.places[index];
+        let Set(places) = &mut self.sets[index];
         // The driver counts from one.
-        let number = index as i32 + 1;
-        // SAFETY: as the caller says.
-        if unsafe { place.holds(payload, hash) } {
-            place.batch = batch;
-            return number;
+        let number = |way: usize| (index * WAYS + way) as i32 + 1;
+        for (way, place) in places.iter_mut().enumerate() {
+            // SAFETY: as the caller says.
+            if unsafe { place.holds(payload, hash) } {
+                place.batch = batch;
+                return number(way);
+            }
         }
-        if payload.is_empty() || payload.len() > LONGEST || place.batch == batch {
+        let len = payload.len();
+        // One of the same content may be put there by this batch; it is made twice then.
+        let is_coming = |place: &Place| place.batch == batch && place.is_of(len, hash);
+        if payload.is_empty() || len > LONGEST || places.iter().any(is_coming) {
             return 0;
         }
+        let unused_for = |place: &Place| batch.wrapping_sub(place.batch);
+        let oldest = places
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, place)| unused_for(place) > 0)
+            .max_by_key(|(_, place)| (place.address == 0, unused_for(place)));
+        let Some((way, place)) = oldest else {
+            return 0;
+        };
         *place = Place {
             address: 0,
             hash: short(hash),
             len: payload.len() as u16,
             batch,
         };
-        -number
+        -number(way)
     }
 }
 
 impl Place {
+    fn is_of(&self, len: usize, hash: u64) -> bool {
+        self.hash == short(hash) && usize::from(self.len) == len
+    }
+
+    /// Whether its string may be the one.
     fn is_like(&self, len: usize, hash: u64) -> bool {
-        self.address != 0 && self.hash == short(hash) && usize::from(self.len) == len
+        self.address != 0 && self.is_of(len, hash)
     }
 
     /// # Safety
@@ -179,7 +210,7 @@ mod tests {
             &mut self,
             packet: &PacketRecord,
             arena: &[u8],
-            places: &mut [Place],
+            places: &mut [&mut Place],
         ) -> Vec<u8> {
             let place = packet.place.unsigned_abs() as usize;
             if packet.place > 0 {
@@ -227,7 +258,9 @@ mod tests {
             unsafe { payloads.find(&mut packets, &arena) };
             for again in [0, 37, 38] {
                 for packet in &packets[again..] {
-                    let payload = driver.payload(packet, &arena, &mut payloads.places);
+                    let places = payloads.sets.iter_mut().flat_map(|Set(places)| places);
+                    let mut places: Vec<&mut Place> = places.collect();
+                    let payload = driver.payload(packet, &arena, &mut places);
                     assert_eq!(payload, packet.payload(&arena));
                 }
             }
