@@ -202,15 +202,18 @@ impl ProtocolStats {
     fn command(&mut self, command: u16, room: &mut usize) -> &mut CommandStats {
         let mut place = usize::from(command);
         if !matches!(self.commands.get(place), Some(Some(_))) {
-            place = self.begin(command, room);
+            place = self.place_of(command, room);
         }
-        self.commands[place].get_or_insert_default()
+        match &mut self.commands[place] {
+            Some(stats) => stats,
+            none => begin(none),
+        }
     }
 
     /// Makes a place for a command, or finds that of the others where there is no room.
     #[cold]
     #[inline(never)]
-    fn begin(&mut self, command: u16, room: &mut usize) -> usize {
+    fn place_of(&mut self, command: u16, room: &mut usize) -> usize {
         let mut place = usize::from(OTHER);
         if command != OTHER && *room > 0 {
             *room -= 1;
@@ -221,6 +224,12 @@ impl ProtocolStats {
         }
         place
     }
+}
+
+#[cold]
+#[inline(never)]
+fn begin(slot: &mut Option<Box<CommandStats>>) -> &mut CommandStats {
+    slot.insert(Box::default())
 }
 
 /// Index of the latency bucket that a latency in nanoseconds falls into.
