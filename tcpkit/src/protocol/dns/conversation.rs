@@ -141,7 +141,13 @@ impl Dissector for Conversation {
             .take()
             .and_then(|boundary| boundary.checked_sub(input.offset))
         {
-            Some(ahead) if ahead <= input.bytes.len() as u64 => Resync::Found(ahead as usize),
+            Some(ahead) if ahead <= input.bytes.len() as u64 => {
+                let at = ahead as usize;
+                match framed(input.bytes.get(at..).unwrap_or_default()) {
+                    Framed::Broken => search(input),
+                    _ => Resync::Found(at),
+                }
+            }
             Some(ahead) => {
                 side.boundary = Some(input.offset + ahead);
                 Resync::Nowhere { keep: 0 }
