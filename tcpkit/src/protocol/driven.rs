@@ -301,6 +301,7 @@ impl Wire {
     /// Takes the messages of the last call.
     fn take(&mut self, direction: Direction) {
         let held = self.halves[direction.index()].held.clone();
+        let shown = self.halves[direction.index()].offset + held.len() as u64;
         for message in std::mem::take(&mut self.out.messages) {
             let text = text(&message, &held, &self.out.arena);
             let open = &mut self.halves[direction.index()].open;
@@ -323,6 +324,10 @@ impl Wire {
             assert!(
                 message.end >= message.start && message.last >= message.first,
                 "{message:?}"
+            );
+            assert!(
+                !self.datagrams || message.end <= shown,
+                "ends behind its datagram: {message:?}"
             );
             let ended = message.phase == Phase::Whole;
             *open = (!ended).then_some(self.told.len());

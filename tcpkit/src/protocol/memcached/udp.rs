@@ -319,25 +319,29 @@ impl Scan {
             .min(bytes.len());
         self.skip -= skip as u64;
         let rest = bytes.get(skip..).unwrap_or_default();
-        if self.tail.is_empty() {
-            let used = self.read(rest, skip, each)?;
-            self.tail
-                .extend_from_slice(rest.get(used..).unwrap_or_default());
+        let mut before = std::mem::take(&mut self.tail);
+        let old = before.len();
+        if old == 0 {
+            let used = self.read(rest, &mut |end, done| each(skip + end, done))?;
+            before.extend_from_slice(rest.get(used..).unwrap_or_default());
         } else {
-            let mut joined = std::mem::take(&mut self.tail);
-            joined.extend_from_slice(rest);
-            let used = self.read(&joined, skip, each)?;
-            joined.drain(..used);
-            self.tail = joined;
+            before.extend_from_slice(rest);
+            let used = self.read(&before, &mut |end, mut done| {
+                // A text that begins in the datagram before is not told.
+                let here = |at: usize| Some(skip + at.checked_sub(old)?);
+                done.text = done.text.and_then(|(from, to)| Some((here(from)?, here(to)?)));
+                each(here(end).unwrap_or(skip), done);
+            })?;
+            before.drain(..used);
         }
+        self.tail = before;
         Ok(())
     }
 
-    /// How many of the bytes were used.
+    /// Tells every response that ends in `bytes`, and where; returns how many of the bytes were used.
     fn read(
         &mut self,
         bytes: &[u8],
-        base: usize,
         each: &mut dyn FnMut(usize, Done),
     ) -> Result<usize, &'static str> {
         let mut at = 0;
@@ -352,9 +356,9 @@ impl Scan {
             self.skip = skip - here as u64;
             at += used + here;
             if let Some(mut done) = done {
-                let place = |(from, to)| (base + at - used + from, base + at - used + to);
-                done.text = done.text.map(place);
-                each(base + at, done);
+                let begun = at - used - here;
+                done.text = done.text.map(|(from, to)| (begun + from, begun + to));
+                each(at, done);
             }
         }
         Ok(at)
