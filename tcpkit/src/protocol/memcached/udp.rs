@@ -329,7 +329,9 @@ impl Scan {
             let used = self.read(&before, &mut |end, mut done| {
                 // A text that begins in the datagram before is not told.
                 let here = |at: usize| Some(skip + at.checked_sub(old)?);
-                done.text = done.text.and_then(|(from, to)| Some((here(from)?, here(to)?)));
+                done.text = done
+                    .text
+                    .and_then(|(from, to)| Some((here(from)?, here(to)?)));
                 each(here(end).unwrap_or(skip), done);
             })?;
             before.drain(..used);
