@@ -367,11 +367,7 @@ impl Conversation {
     #[inline(always)]
     pub fn pass(&mut self, direction: Direction, packet: impl Into<Fields>) -> Option<InOrder> {
         let packet = packet.into();
-        let [a, b] = &mut self.ways;
-        let (there, back) = match direction {
-            Direction::ToServer => (a, b),
-            Direction::ToClient => (b, a),
-        };
+        let (there, back) = there_and_back(&mut self.ways, direction);
         let plain = packet.flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK;
         let behind = back.next.wrapping_sub(packet.ack);
         if !plain
@@ -651,11 +647,7 @@ impl Conversation {
     fn release(&mut self, direction: Direction) -> Option<Piece<'_>> {
         let d = direction.index();
         let waiting = self.waiting.as_deref_mut()?;
-        let [a, b] = &mut self.ways;
-        let (way, back) = match direction {
-            Direction::ToServer => (a, &*b),
-            Direction::ToClient => (b, &*a),
-        };
+        let (way, back) = there_and_back(&mut self.ways, direction);
         let front = waiting.held[d].front_mut()?;
         let skip = way.next.wrapping_sub(front.seq) as usize;
         if skip >= front.data.len() {
@@ -823,6 +815,16 @@ impl Conversation {
             let held = front(direction.index())?;
             (held.seq != self.ways[direction.index()].next).then_some((direction, held.seq))
         })
+    }
+}
+
+/// The way of this direction, and the other one.
+#[inline(always)]
+fn there_and_back(ways: &mut [Way; 2], direction: Direction) -> (&mut Way, &mut Way) {
+    let [a, b] = ways;
+    match direction {
+        Direction::ToServer => (a, b),
+        Direction::ToClient => (b, a),
     }
 }
 
