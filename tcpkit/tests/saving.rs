@@ -3,33 +3,17 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use support::cases::Case;
 use support::pcap::{Pcap, Record};
+use support::scratch::Scratch;
 use support::{Report, say, tcpkit};
 
 /// Link-layer header of the recordings: Ethernet.
 const LINK: usize = 14;
 const IP: usize = 20;
-
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("tcpkit-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn recording(name: &str) -> Pcap {
     Pcap::parse(&std::fs::read(Case::named(name).input()).unwrap())

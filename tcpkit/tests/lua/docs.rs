@@ -53,7 +53,7 @@ fn every_recipe_runs() {
 #[test]
 fn the_page_names_every_field() {
     let script = "local function names(x) for k in pairs(x) do print(k) end end process, on_exchange, on_connection = names, names, names";
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let script = scratch.file("script.lua", script);
     let page = page();
     for case in ["http-keepalive", "dns-udp"] {

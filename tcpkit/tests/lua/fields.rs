@@ -29,7 +29,7 @@ fn shown(make: &Make, snaplen: usize) -> Vec<String> {
         make.frame(false, 0xd8, b"a\0\r\n\xff"),
         make.frame(true, 0x14, b""),
     ];
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let input = scratch.file("input.pcap", pcap(&frames, snaplen));
     let mut args = vec!["-p", "6379", "-m", "raw", "-q"];
     args.extend(make.udp.then_some("-u"));
@@ -297,7 +297,7 @@ fn ticks_are_seconds_of_capture_time() {
             .frame(false, 0, b"x")
         })
         .collect();
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let input = scratch.file("input.pcap", pcap(&frames, 1000));
     let script =
         "function on_tick(now) print(('%.6f'):format(now)) end function on_exit() print('end') end";

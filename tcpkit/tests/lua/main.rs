@@ -17,10 +17,10 @@ mod scripts;
 mod start;
 mod taught;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use support::cases::Case;
+use support::scratch::Scratch;
 use support::tcpkit;
 
 /// What a run has said.
@@ -28,32 +28,6 @@ struct Run {
     stdout: String,
     stderr: String,
     code: Option<i32>,
-}
-
-/// A folder of its own for a test's files, removed with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tcpkit-lua-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Runs a script over a recording.
@@ -75,7 +49,7 @@ fn run_file(script: &Path, input: &Path, args: &[&str]) -> Run {
 
 /// Runs the text of a script over a recording.
 fn run(script: &str, input: &Path, args: &[&str]) -> Run {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     run_file(&scratch.file("script.lua", script), input, args)
 }
 

@@ -79,7 +79,7 @@ fn counters_and_histograms_are_in_the_summary() {
 
 #[test]
 fn a_closed_pipe_ends_the_run_quietly() {
-    let scratch = crate::Scratch::new();
+    let scratch = crate::Scratch::new("lua");
     let script = scratch.file(
         "script.lua",
         "function process(p) print(('x'):rep(10000)) end",

@@ -64,7 +64,7 @@ fn counted(stdout: &str) -> u64 {
 
 #[test]
 fn no_packet_is_lost() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let all = all(&scratch, COUNT);
     let (said, err) = in_halves(&scratch, &COUNT.replace("NAME", "old"), |child| {
         scratch.file("script.lua", COUNT.replace("NAME", "new"));
@@ -80,7 +80,7 @@ fn no_packet_is_lost() {
 
 #[test]
 fn a_script_that_fails_to_load_leaves_the_old_one() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let all = all(&scratch, COUNT);
     let (said, err) = in_halves(&scratch, COUNT, |child| {
         scratch.file("script.lua", "function process( end");

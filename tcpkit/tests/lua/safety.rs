@@ -173,7 +173,7 @@ function on_exit()
   io.write("whole ", 1, " line") io.write("\n")
   io.write("no end")
 end"#;
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     scratch.file(
         "greet.lua",
         "return function(who) return 'hello ' .. who end",
@@ -192,7 +192,7 @@ end"#;
 
 #[test]
 fn scripts_do_not_disturb_each_other() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let bad = scratch.file("bad.lua", "function process() while true do end end");
     let good = scratch.file(
         "good.lua",

@@ -103,7 +103,7 @@ fn connections_whose_syn_was_sent_again_are_told() {
         make.frame(true, 0x12, b""),
         make.frame(false, 0x10, b""),
     ];
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let input = scratch.file("input.pcap", pcap(&frames, 1000));
     let run = run_file(&script("tcp-connect"), &input, &["-p", "6379"]);
     assert_eq!(
@@ -120,7 +120,7 @@ fn a_refused_connection_is_told() {
         udp: false,
     };
     let frames = [make.frame(false, 0x02, b""), make.frame(true, 0x14, b"")];
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let input = scratch.file("input.pcap", pcap(&frames, 1000));
     let run = run_file(&script("tcp-connect"), &input, &["-p", "6379"]);
     assert!(
@@ -172,7 +172,7 @@ fn names_without_end_are_told_as_others() {
         query[2] = 0x80;
         frames.push(make.frame(true, 0, &query));
     }
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let input = scratch.file("input.pcap", pcap(&frames, 1000));
     let run = run_file(&script("dns"), &input, &["-p", "6379=dns"]);
     assert_eq!(run.stderr, "");

@@ -12,7 +12,7 @@ fn refused(script: &str) -> String {
 
 #[test]
 fn a_file_that_is_not_there() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("lua");
     let input = Case::named("redis-split").input();
     let Run { stderr, code, .. } = run_file(&scratch.0.join("none.lua"), &input, &[]);
     assert_eq!(code, Some(2));

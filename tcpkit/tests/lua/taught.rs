@@ -132,7 +132,7 @@ fn after_a_loss_no_response_is_given_to_another_request() {
         let whole = case.report();
         let known: Vec<String> = whole.exchanges.iter().map(pair).collect();
         let file = std::fs::read(case.input()).unwrap();
-        let scratch = Scratch::new();
+        let scratch = Scratch::new("lua");
         let script = case.path(&case.args()[1]);
         for lost in 4..60 {
             let input = scratch.file("input.pcap", without(&file, &[lost]));

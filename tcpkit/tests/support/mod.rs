@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod pcap;
 pub mod process;
+pub mod scratch;
 pub mod served;
 pub mod window;
 
