@@ -212,9 +212,12 @@ pub struct Options {
 impl Options {
     /// The file that the report goes to, where that is not standard output.
     pub fn report_file(&self) -> Option<&Path> {
-        self.output
-            .as_deref()
-            .filter(|path| *path != Path::new("-"))
+        self.output.as_deref().filter(|_| !is_stdout(&self.output))
+    }
+
+    /// Whether standard output holds saved frames, so that nothing else may be written to it.
+    pub fn saves_to_stdout(&self) -> bool {
+        is_stdout(&self.write)
     }
 
     /// What was asked for and is not in this build: the first such thing, a sentence for the user.
@@ -255,17 +258,13 @@ impl Options {
 
     fn check_files(&self) -> Result<(), String> {
         let to_stdout = [(&self.write, "--write -"), (&self.output, "--output -")];
-        let to_stdout: Vec<_> = to_stdout
-            .into_iter()
-            .filter(|(file, _)| is_stdout(file))
-            .map(|(_, option)| option)
-            .collect();
-        if let (true, Some(option)) = (self.daemonize, to_stdout.first()) {
+        let to_stdout = to_stdout.into_iter().find(|(file, _)| is_stdout(file));
+        if let (true, Some((_, option))) = (self.daemonize, to_stdout) {
             return Err(format!(
                 "{option} cannot be with --daemonize: nobody holds standard output"
             ));
         }
-        if is_stdout(&self.write) && self.write_size.is_some() {
+        if self.saves_to_stdout() && self.write_size.is_some() {
             return Err("--write-size needs a file name: --write - is standard output".to_owned());
         }
         match &self.output {
@@ -283,7 +282,7 @@ impl Options {
         let wrong = [
             (!self.scripts.is_empty(), "--script", "top runs no scripts"),
             (self.daemonize, "--daemonize", "top needs its terminal"),
-            (is_stdout(&self.write), "--write -", draws),
+            (self.saves_to_stdout(), "--write -", draws),
             (is_stdout(&self.output), "--output -", draws),
         ];
         let with_other = [

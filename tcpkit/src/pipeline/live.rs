@@ -4,7 +4,6 @@
 //! the time then. No clock is read here; the engine has one.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::loss::LossWatch;
@@ -139,8 +138,7 @@ fn each_once(names: &[String]) -> Vec<String> {
 
 /// Whether files are opened after capture has begun: anew at SIGHUP, or the next one at `--write-size`.
 fn reopens_files(options: &Options) -> bool {
-    let named = |path: &Option<PathBuf>| path.as_deref().is_some_and(|path| path != Path::new("-"));
-    named(&options.output) || named(&options.write)
+    options.report_file().is_some() || (options.write.is_some() && !options.saves_to_stdout())
 }
 
 /// A run under way.

@@ -76,13 +76,8 @@ impl<'a> Setup<'a> {
     /// When its file cannot be made, or is one that the run reads.
     pub(super) fn report(&self) -> anyhow::Result<Report> {
         let path = self.options.report_file();
-        let kept = path.map_or(Ok(()), |path| {
-            let inputs = self.inputs();
-            inputs
-                .iter()
-                .try_for_each(|input| overwrite::refuse(path, input))
-        });
-        let report = kept.and_then(|()| Report::new(path, self.saves_to_stdout()));
+        let kept = path.map_or(Ok(()), |path| overwrite::refuse(path, &self.inputs()));
+        let report = kept.and_then(|()| Report::new(path, self.options.saves_to_stdout()));
         report.map_err(|error| {
             let path = path.unwrap_or(Path::new("-")).display();
             anyhow::anyhow!("--output {path}: {error}")
@@ -104,11 +99,6 @@ impl<'a> Setup<'a> {
             files: files.and_then(|files| u32::try_from(files).ok()),
             inputs: self.inputs(),
         }
-    }
-
-    /// Whether standard output holds saved frames, so that nothing else may be written to it.
-    fn saves_to_stdout(&self) -> bool {
-        self.options.write.as_deref() == Some(Path::new("-"))
     }
 
     /// Whether there is a report: a run in the background, or one that is shown, has one only where a file is named

@@ -390,7 +390,6 @@ impl Core {
 
     /// Whether a segment is one that another interface has shown. It is counted here where it has no bytes and begins nothing:
     /// of all others the stream knows what they are.
-    #[cold]
     #[inline(never)]
     fn is_copy(&mut self, key: &FlowKey, spread: Spread, from: Side, packet: &Packet<'_>) -> bool {
         if packet.transport != Transport::Tcp || !(self.attends || packet.payload_len == 0) {

@@ -3,21 +3,25 @@
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Refuses to create `path` where that is the file `read`, by whatever name.
+/// Refuses to create `path` where that is one of the files `read`, by whatever name.
 ///
 /// # Errors
 /// When it is.
-pub fn refuse(path: &Path, read: &Path) -> io::Result<()> {
+pub fn refuse(path: &Path, read: &[PathBuf]) -> io::Result<()> {
     let there = |path: &Path| std::fs::metadata(path).ok().filter(Metadata::is_file);
-    match (there(path), there(read)) {
-        (Some(output), Some(input)) if is_same(&output, &input) => Err(io::Error::new(
+    let Some(output) = there(path) else {
+        return Ok(());
+    };
+    let mut inputs = read.iter().filter_map(|input| there(input));
+    if inputs.any(|input| is_same(&output, &input)) {
+        return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "it is a file that the run reads",
-        )),
-        _ => Ok(()),
+        ));
     }
+    Ok(())
 }
 
 /// Whether both are of one file.

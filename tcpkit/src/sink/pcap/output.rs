@@ -23,10 +23,7 @@ impl Output {
     pub fn create(path: &Path, inputs: &[PathBuf]) -> io::Result<Self> {
         let opened = match path == Path::new("-") {
             true => standard_output(),
-            false => inputs
-                .iter()
-                .try_for_each(|input| overwrite::refuse(path, input))
-                .and_then(|()| File::create(path)),
+            false => overwrite::refuse(path, inputs).and_then(|()| File::create(path)),
         };
         let file = opened.map_err(|error| named(path, error.kind(), &error))?;
         let file = BufWriter::with_capacity(BUFFER, file);
