@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -35,27 +36,37 @@ fn prometheus(namespace: &Namespace) -> Server {
     let mut command = namespace.command("prometheus");
     command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
     command.arg("--web.listen-address=127.0.0.1:9090");
-    Server::start(command, folder, || {
-        servers::accepts(namespace, PROMETHEUS.1)
+    Server::start(command, folder, || is_ready(namespace))
+}
+
+/// What it answers: status line and headers, and the body. Nothing, while it does not listen.
+fn answer(namespace: &Namespace, path: &str) -> Option<(String, String)> {
+    namespace.within(|| {
+        let mut stream = TcpStream::connect(PROMETHEUS).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        Some((head.to_owned(), body.to_owned()))
     })
+}
+
+/// It listens before it can answer: until then it says 503 to everything.
+fn is_ready(namespace: &Namespace) -> bool {
+    answer(namespace, "/-/ready").is_some_and(|(head, _)| head.contains(" 200 "))
 }
 
 /// The data of an answer of Prometheus' API.
 fn asked(namespace: &Namespace, path: &str) -> Value {
-    namespace.within(|| {
-        let mut stream = TcpStream::connect(PROMETHEUS).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        let request = format!("GET /api/v1/{path} HTTP/1.0\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        let mut body: Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body["status"], "success", "{path}: {body}");
-        body["data"].take()
-    })
+    let (head, body) = answer(namespace, &format!("/api/v1/{path}")).unwrap();
+    let body: Result<Value, _> = serde_json::from_str(&body);
+    let mut body = body.unwrap_or_else(|error| panic!("{path}: {error}: {head}"));
+    assert_eq!(body["status"], "success", "{path}: {body}");
+    body["data"].take()
 }
 
 /// The values that an expression has now.
@@ -126,6 +137,15 @@ fn state_of(namespace: &Namespace, alert: &str) -> Value {
     rule.unwrap_or_else(|| panic!("no rule {alert}"))["state"].clone()
 }
 
+/// Tells the clients to end, also when the test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn prometheus_has_data_for_every_panel_and_rule() {
     if !privileged() {
@@ -139,19 +159,27 @@ fn prometheus_has_data_for_every_panel_and_rule() {
         &["-i", "lo", "-p", "6379,80", "-q", "-t", "1ms"],
     );
     let _prometheus = prometheus(&namespace);
-    for _ in 0..12 {
-        clients::redis(&namespace, "127.0.0.1", 100, 1, 10);
-        namespace.within(|| clients::http("127.0.0.1", 20, 1, 100));
-        fail(&namespace, 50);
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    for expression in panels() {
-        wait_for(&expression, || {
-            let values = values(&namespace, &expression);
-            let is_told = |value: &f64| !value.is_nan() && (*value > 0.0 || !is_moved(&expression));
-            values.iter().any(is_told)
+    // The rates of the panels are those of the last 10 s: clients go on for as long as somebody asks.
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _done = Done(&is_done);
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                clients::redis(&namespace, "127.0.0.1", 100, 1, 10);
+                namespace.within(|| clients::http("127.0.0.1", 20, 1, 100));
+                fail(&namespace, 50);
+                std::thread::sleep(Duration::from_millis(500));
+            }
         });
-    }
+        for expression in panels() {
+            wait_for(&expression, || {
+                let values = values(&namespace, &expression);
+                let is_told =
+                    |value: &f64| !value.is_nan() && (*value > 0.0 || !is_moved(&expression));
+                values.iter().any(is_told)
+            });
+        }
+    });
     for rule in [
         "port:tcpkit_requests:rate5m",
         "port:tcpkit_request_duration_seconds:p99_5m",
