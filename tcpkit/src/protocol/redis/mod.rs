@@ -167,7 +167,7 @@ impl Dissector for RedisDissector {
     fn resync(&mut self, direction: Direction, input: &Input<'_>) -> Resync {
         self.drop_partial(direction);
         let lost = *self.lost(direction);
-        if let Some(resync) = at_landmark(lost.landmark, input) {
+        if let Some(resync) = at_landmark(lost.landmark, direction, input) {
             if let Resync::Found(_) = resync {
                 self.lost(direction).landmark = None;
             }
@@ -197,15 +197,18 @@ impl Dissector for RedisDissector {
     }
 }
 
-/// After a loss: the place where a message must begin, if that is still ahead.
-fn at_landmark(landmark: Option<u64>, input: &Input<'_>) -> Option<Resync> {
+/// After a loss: the place where a message must begin, if that is still ahead and what stands there is no other thing.
+fn at_landmark(landmark: Option<u64>, direction: Direction, input: &Input<'_>) -> Option<Resync> {
     let ahead = landmark?.checked_sub(input.offset)?;
     let index = usize::try_from(ahead).unwrap_or(usize::MAX);
-    Some(if index < input.bytes.len() {
-        Resync::Found(index)
-    } else {
-        Resync::Nowhere { keep: 0 }
-    })
+    let Some(rest) = input.bytes.get(index..).filter(|rest| !rest.is_empty()) else {
+        return Some(Resync::Nowhere { keep: 0 });
+    };
+    let broken = match direction {
+        Direction::ToServer => resync::is_no_request(rest),
+        Direction::ToClient => resync::is_no_response(rest),
+    };
+    (!broken).then_some(Resync::Found(index))
 }
 
 impl RedisDissector {

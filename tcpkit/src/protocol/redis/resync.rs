@@ -248,6 +248,20 @@ fn tail(look: Look, count: u32) -> Look {
     }
 }
 
+/// Whether no request begins there, whatever follows.
+pub(super) fn is_no_request(bytes: &[u8]) -> bool {
+    match bytes.first() {
+        Some(b'*') => array(bytes) == Err(Look::No),
+        _ => matches!(request::line(bytes, 0), Line::Bad(_)),
+    }
+}
+
+/// Whether no response begins there, whatever follows.
+pub(super) fn is_no_response(bytes: &[u8]) -> bool {
+    let step = Walk::new().advance(bytes, &mut 0, 0);
+    matches!(step, response::Step::Bad(_))
+}
+
 /// The length of the array at the front.
 fn array(bytes: &[u8]) -> Result<usize, Look> {
     if let Some(request) = request::whole(bytes) {

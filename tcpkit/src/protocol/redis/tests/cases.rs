@@ -640,6 +640,20 @@ fn a_long_value_is_skipped() {
 }
 
 #[test]
+fn what_is_no_message_where_one_must_begin_is_searched_past() {
+    let request = command(&[b"SET", b"k", &[b'v'; 200]]);
+    let mut driver = Driver::new();
+    driver.request(&request[..60]);
+    driver.lose(Direction::ToServer, request.len() as u64 - 60);
+    driver.request("*none\r\n").request(command(&[b"PING"]));
+    driver.response(b"$500\r\nabc");
+    driver.lose(Direction::ToClient, 499);
+    driver.response("?none\r\n").response("+PONG\r\n");
+    assert_eq!(driver.lines(), ["> SET cut", "> PING", "< cut", "<"]);
+    assert_eq!(driver.malformed, 0);
+}
+
+#[test]
 fn what_was_cut_is_told_with_its_end() {
     // A snap length keeps the head of each segment.
     let request = command(&[b"SET", b"k", &[b'v'; 200]]);
