@@ -11,6 +11,7 @@ use super::Report;
 use super::recordings::recording;
 use super::speed::program;
 use super::time::{Sample, least, sample};
+use super::touched;
 use crate::record::redis::PORT;
 use crate::shell;
 
@@ -61,6 +62,15 @@ pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
         let more = with.cpu.as_secs_f64() - without.cpu.as_secs_f64();
         report.verdict(name, more / packets * 1e6, *most);
     }
+    let mut kept = with.iter().map(|with| with.resident).max().unwrap_or(0);
+    kept = kept.saturating_sub(without.resident);
+    let touched = touched::least(kept as usize, ROUNDS)?;
+    report.line(&format!(
+        "\nThe script that keeps most keeps {} MB. To touch that many fresh bytes takes a program that does nothing else {:.2} \u{b5}s a packet in small pages, and {:.2} in huge ones.",
+        kept / 1_000_000,
+        touched.small.as_secs_f64() / packets * 1e6,
+        touched.huge.as_secs_f64() / packets * 1e6,
+    ));
     Ok(())
 }
 

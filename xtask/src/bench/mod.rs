@@ -11,6 +11,7 @@ mod recordings;
 mod speed;
 mod stats;
 mod time;
+mod touched;
 
 use std::fmt::Write as _;
 

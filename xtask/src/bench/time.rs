@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// What a run took.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub struct Sample {
     pub wall: Duration,
     /// In all its threads, user and system.
     pub cpu: Duration,
+    /// The most memory that was resident, in bytes.
+    pub resident: u64,
 }
 
 /// Runs a program to its end, its output thrown away.
@@ -28,12 +30,28 @@ pub fn sample(command: &mut Command) -> Result<Sample> {
     let child = command
         .spawn()
         .with_context(|| format!("cannot start {command:?}"))?;
-    let (status, cpu) = wait(child.id())?;
-    let wall = begin.elapsed();
-    if status != 0 {
-        bail!("{command:?} failed with status {status:#x}");
-    }
-    Ok(Sample { wall, cpu })
+    let used = wait(child.id())?;
+    used.sample(begin.elapsed(), command)
+}
+
+/// Runs two programs at the same time, each as [`sample`] does: how long it took until both had ended, and what they
+/// used together.
+///
+/// # Errors
+/// As [`sample`].
+pub fn sample_both(mut commands: [Command; 2]) -> Result<Sample> {
+    let begin = Instant::now();
+    let [first, second] = &mut commands;
+    let (first, second) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| sample(second));
+        (sample(first), other.join())
+    });
+    let (first, second) = (first?, second.map_err(|_| anyhow!("a run panicked"))??);
+    Ok(Sample {
+        wall: begin.elapsed(),
+        cpu: first.cpu + second.cpu,
+        resident: first.resident + second.resident,
+    })
 }
 
 /// As [`sample`], with what the program writes to standard output.
@@ -53,39 +71,58 @@ pub fn sample_output(command: &mut Command) -> Result<(String, Sample)> {
     if let Some(mut stdout) = child.stdout.take() {
         stdout.read_to_string(&mut said)?;
     }
-    let (status, cpu) = wait(child.id())?;
-    let wall = begin.elapsed();
-    if status != 0 {
-        bail!("{command:?} failed with status {status:#x}");
-    }
-    Ok((said, Sample { wall, cpu }))
+    let used = wait(child.id())?;
+    Ok((said, used.sample(begin.elapsed(), command)?))
 }
 
 /// The middle one, by each measure on its own.
 pub fn median(samples: &[Sample]) -> Sample {
-    let middle = |measure: fn(&Sample) -> Duration| {
-        let mut values: Vec<Duration> = samples.iter().map(measure).collect();
-        values.sort();
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
-    Sample {
-        wall: middle(|sample| sample.wall),
-        cpu: middle(|sample| sample.cpu),
-    }
+    each(samples, samples.len() / 2)
 }
 
 /// The least of all, by each measure on its own: what others use of the machine only adds to it.
 pub fn least(samples: &[Sample]) -> Sample {
-    let least = |measure: fn(&Sample) -> Duration| samples.iter().map(measure).min();
+    each(samples, 0)
+}
+
+/// By each measure on its own, the one at `place` when they are sorted.
+fn each(samples: &[Sample], place: usize) -> Sample {
+    fn at<T: Ord + Copy + Default>(values: impl Iterator<Item = T>, place: usize) -> T {
+        let mut values: Vec<T> = values.collect();
+        values.sort();
+        values.get(place).copied().unwrap_or_default()
+    }
     Sample {
-        wall: least(|sample| sample.wall).unwrap_or_default(),
-        cpu: least(|sample| sample.cpu).unwrap_or_default(),
+        wall: at(samples.iter().map(|sample| sample.wall), place),
+        cpu: at(samples.iter().map(|sample| sample.cpu), place),
+        resident: at(samples.iter().map(|sample| sample.resident), place),
     }
 }
 
-/// Waits for a child: its raw status and the processor time that it used. The standard library waits
-/// too, but does not say what the child used.
-fn wait(pid: u32) -> Result<(i32, Duration)> {
+/// What a child used.
+struct Used {
+    /// As wait(2) gives it.
+    status: i32,
+    cpu: Duration,
+    resident: u64,
+}
+
+impl Used {
+    fn sample(&self, wall: Duration, command: &Command) -> Result<Sample> {
+        if self.status != 0 {
+            bail!("{command:?} failed with status {:#x}", self.status);
+        }
+        let (cpu, resident) = (self.cpu, self.resident);
+        Ok(Sample {
+            wall,
+            cpu,
+            resident,
+        })
+    }
+}
+
+/// Waits for a child. The standard library waits too, but does not say what the child used.
+fn wait(pid: u32) -> Result<Used> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: both pointers are to live variables of the right types; an all-zero rusage is valid.
@@ -100,7 +137,12 @@ fn wait(pid: u32) -> Result<(i32, Duration)> {
         Duration::from_secs(time.tv_sec.unsigned_abs())
             + Duration::from_micros(time.tv_usec.unsigned_abs())
     };
-    Ok((status, span(usage.ru_utime) + span(usage.ru_stime)))
+    Ok(Used {
+        status,
+        cpu: span(usage.ru_utime) + span(usage.ru_stime),
+        // In KiB (getrusage(2)).
+        resident: usage.ru_maxrss.unsigned_abs() << 10,
+    })
 }
 
 #[cfg(test)]
@@ -117,24 +159,34 @@ mod tests {
     }
 
     #[test]
-    fn the_least_is_of_each_measure() {
-        let sample = |wall, cpu| Sample {
-            wall: Duration::from_millis(wall),
-            cpu: Duration::from_millis(cpu),
+    fn two_runs_overlap() {
+        let sleep = || {
+            let mut command = Command::new("sleep");
+            command.arg("0.4");
+            command
         };
-        let least = least(&[sample(9, 1), sample(2, 5)]);
-        assert_eq!(least.wall, Duration::from_millis(2));
-        assert_eq!(least.cpu, Duration::from_millis(1));
+        let both = sample_both([sleep(), sleep()]).unwrap();
+        assert!(both.wall >= Duration::from_millis(400));
+        assert!(both.wall < Duration::from_millis(800), "{both:?}");
+        assert!(both.resident > 1 << 20, "{both:?}");
+        assert!(sample_both([sleep(), Command::new("false")]).is_err());
     }
 
     #[test]
-    fn the_median_is_the_middle_one() {
-        let sample = |millis| Sample {
-            wall: Duration::from_millis(millis),
-            cpu: Duration::from_millis(10 - millis),
+    fn the_middle_and_the_least_are_of_each_measure() {
+        let sample = |wall, cpu, resident| Sample {
+            wall: Duration::from_millis(wall),
+            cpu: Duration::from_millis(cpu),
+            resident,
         };
-        let middle = median(&[sample(9), sample(1), sample(2)]);
+        let samples = [sample(9, 1, 5), sample(1, 9, 6), sample(2, 8, 4)];
+        let middle = median(&samples);
         assert_eq!(middle.wall, Duration::from_millis(2));
         assert_eq!(middle.cpu, Duration::from_millis(8));
+        assert_eq!(middle.resident, 5);
+        let least = least(&samples);
+        assert_eq!(least.wall, Duration::from_millis(1));
+        assert_eq!(least.cpu, Duration::from_millis(1));
+        assert_eq!(least.resident, 4);
     }
 }
