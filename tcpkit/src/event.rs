@@ -47,6 +47,18 @@ pub struct PacketEvent<'a> {
     pub copy: bool,
 }
 
+impl PacketEvent<'_> {
+    /// Client and server of its conversation.
+    pub fn endpoints(&self) -> Endpoints {
+        let (source, destination) = (self.packet.source(), self.packet.destination());
+        let (client, server) = match self.direction {
+            Direction::ToServer => (source, destination),
+            Direction::ToClient => (destination, source),
+        };
+        Endpoints { client, server }
+    }
+}
+
 /// Bytes that are not of the conversation's protocol.
 #[derive(Clone, Debug)]
 pub struct Malformed {

@@ -237,23 +237,33 @@ impl Options {
         if self.interfaces.len() > 1 && self.interfaces.iter().any(|name| name == "any") {
             return Err("--interface any stands alone: it is all of them".to_owned());
         }
-        self.check_count()?;
+        self.check_raw()?;
         self.check_files()
     }
 
-    fn check_count(&self) -> Result<(), String> {
+    /// Options about exchanges, where every port is raw and pairs none.
+    fn check_raw(&self) -> Result<(), String> {
         let raw = |mode: Option<Mode>| mode == Some(Mode::Raw);
         let raw_alone = match self.ports.as_slice() {
             [] => raw(self.mode),
             ports => ports.iter().all(|ports| raw(ports.protocol.or(self.mode))),
         };
-        if self.count.is_some() && raw_alone {
-            return Err(
-                "--count counts exchanges, and --mode raw pairs none: --duration ends such a run"
-                    .to_owned(),
-            );
-        }
-        Ok(())
+        let unfit = [
+            (
+                self.count.is_some(),
+                "--count counts exchanges, and --mode raw pairs none: --duration ends such a run",
+            ),
+            (
+                self.errors,
+                "--errors prints exchanges, and --mode raw pairs none",
+            ),
+            (
+                !self.commands.is_empty(),
+                "--command prints exchanges, and --mode raw pairs none",
+            ),
+        ];
+        let unfit = unfit.iter().find(|(given, _)| raw_alone && *given);
+        unfit.map_or(Ok(()), |(_, why)| Err((*why).to_owned()))
     }
 
     fn check_files(&self) -> Result<(), String> {

@@ -327,6 +327,8 @@ fn values_that_do_not_fit_each_other_are_refused() {
         ("-d -o -", &["--output -", "--daemonize"]),
         ("-m raw -c 3", &["--count", "--mode raw"]),
         ("-p 1=raw,2-3=raw -c 3", &["--count", "raw"]),
+        ("-m raw --errors", &["--errors", "--mode raw"]),
+        ("-m raw --command get", &["--command", "--mode raw"]),
         ("--lua-unsafe", &["--script"]),
         ("-r x --linger", &["--stats"]),
         ("-q doctor", &["doctor", "after the subcommand"]),
@@ -342,6 +344,7 @@ fn values_that_do_not_fit_each_other_are_refused() {
     run("-u -m raw");
     run("-m raw -p 80=http -c 3");
     run("-p 80=raw,81 -c 3");
+    run("-p 80=raw,81 --errors --command GET");
     run("-o /dev/null -w /dev/null");
 }
 

@@ -195,8 +195,8 @@ fn talk(
 pub fn middle(bytes: &[u8]) {
     let (text, json) = (Written::default(), Written::default());
     let sinks: Vec<Box<dyn Sink + Send>> = vec![
-        Box::new(TextSink::new(text.clone(), Select::default(), TimeZone::UTC).with_packets()),
-        Box::new(JsonSink::new(json.clone(), Select::default())),
+        Box::new(TextSink::new(text.clone(), Select::default(), TimeZone::UTC).with_packets(true)),
+        Box::new(JsonSink::new(json.clone(), Select::default()).with_packets(true)),
     ];
     let settings = Settings {
         selector: Arc::new(Selector::new(Kind::Auto, Vec::new())),

@@ -154,23 +154,19 @@ impl<'a> Setup<'a> {
             return None;
         }
         let drift = drift.clone();
+        let packets = self.is_raw() && self.scripts.is_empty() && !options.quiet;
         Some(match options.format {
             Format::Json => {
                 let sink = JsonSink::new(out, self.select());
                 let sink = sink.with_interval(interval).with_drift(drift);
-                let sink = sink.with_inboxes(inboxes);
+                let sink = sink.with_inboxes(inboxes).with_packets(packets);
                 Box::new(if options.quiet { sink.quiet() } else { sink })
             }
             Format::Text => {
                 let sink = TextSink::new(out, self.select(), TimeZone::system());
                 let sink = sink.with_interval(interval).with_drift(drift);
-                let sink = sink.with_inboxes(inboxes);
-                let packets = self.is_raw() && self.scripts.is_empty();
-                match (options.quiet, packets) {
-                    (true, _) => Box::new(sink.quiet()),
-                    (false, true) => Box::new(sink.with_packets()),
-                    (false, false) => Box::new(sink),
-                }
+                let sink = sink.with_inboxes(inboxes).with_packets(packets);
+                Box::new(if options.quiet { sink.quiet() } else { sink })
             }
         })
     }

@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use crate::event::PacketEvent;
 use crate::exchange::{Confidence, Exchange, Silence, Span, Unanswered};
-use crate::flow::Direction;
-use crate::flow::Endpoints;
+use crate::flow::{Direction, Endpoints};
 use crate::protocol::{
     Dissector, Input, Mark, Output, Pairing, Parsed, Probe, Protocol, Resync, StatusName, escape,
 };
-use crate::source::Timestamp;
-use crate::wire::Transport;
+use crate::source::{Frame, LinkType, Timestamp};
+use crate::wire::{Addresses, Packet, Transport, flag};
 
 /// Its requests are their own text.
 #[derive(Debug)]
@@ -140,5 +140,43 @@ pub fn unanswered() -> Unanswered<'static> {
         time: STAMP,
         blocking: false,
         why: Silence::Closed,
+    }
+}
+
+/// A packet of the exchange's client at [`STAMP`].
+pub fn packet(transport: Transport, payload: &[u8]) -> PacketEvent<'_> {
+    let packet = Packet {
+        time: STAMP,
+        frame: 1,
+        interface: 0,
+        addresses: Addresses::V4 {
+            source: 0xac14_406a,
+            destination: 0xc0a8_0102,
+        },
+        source_port: 53499,
+        destination_port: 6379,
+        transport,
+        flags: flag::PSH | flag::ACK | flag::ECE,
+        ip_id: None,
+        seq: 3_405_691_582,
+        ack: 12_648_430,
+        window: 0,
+        payload,
+        payload_len: payload.len() as u32,
+    };
+    let frame = Frame {
+        data: &[],
+        time: STAMP,
+        number: 1,
+        wire_len: 0,
+        interface: 0,
+        link: LinkType::RAW,
+    };
+    PacketEvent {
+        frame,
+        fragments: &[],
+        packet,
+        direction: Direction::ToServer,
+        copy: false,
     }
 }

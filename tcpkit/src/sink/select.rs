@@ -1,12 +1,13 @@
-//! Which exchanges are printed: `-t`, `--command`, `--client`, `--errors`, `--include-blocking`.
+//! What is printed: `-t`, `--command`, `--client`, `--errors`, `--include-blocking`.
 //!
-//! Reads exchanges and unanswered requests, says yes or no. Text and JSON ask the same.
+//! Reads exchanges, unanswered requests and packets, says yes or no. Text and JSON ask the same.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::event::PacketEvent;
 use crate::exchange::{Exchange, Silence, Unanswered};
 use crate::limits::TEXT_BYTES;
 use crate::protocol::Protocol;
@@ -53,8 +54,17 @@ impl Select {
             && self.is_command(unanswered.protocol, unanswered.command, unanswered.text)
     }
 
+    /// Whether this packet is printed in raw mode: once, if it has a payload. It is no error and has no command.
+    pub fn packet(&self, event: &PacketEvent<'_>) -> bool {
+        !event.copy
+            && event.packet.payload_len > 0
+            && !self.errors
+            && self.commands.is_empty()
+            && self.client(event.endpoints().client.ip())
+    }
+
     /// Whether what this client does is printed.
-    pub fn client(&self, client: IpAddr) -> bool {
+    fn client(&self, client: IpAddr) -> bool {
         self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client))
     }
 

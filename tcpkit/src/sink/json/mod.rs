@@ -1,4 +1,4 @@
-//! JSON lines for programs: one object an exchange, one a request without an answer.
+//! JSON lines for programs: one object an exchange, one a request without an answer, in raw mode one a packet.
 //!
 //! Reads events, makes lines in the order of their stamps. `docs/json-lines.md` says what each
 //! field means, `docs/schema/exchange-1.json` is their schema, and the tests hold both together.
@@ -19,7 +19,7 @@ use super::order::Sorter;
 use super::select::Select;
 use super::stats::summary::PortSummary;
 use super::{Needs, Sink};
-use crate::event::Event;
+use crate::event::{Event, PacketEvent};
 use crate::exchange::{Exchange, Unanswered};
 use crate::limits::REPORT_BUFFER;
 use crate::source::Timestamp;
@@ -37,6 +37,7 @@ pub struct JsonSink<W: Write> {
     sorter: Sorter,
     scratch: Scratch,
     now: Timestamp,
+    packets: bool,
     quiet: bool,
     interval: Option<Interval>,
     inboxes: Inboxes,
@@ -51,10 +52,17 @@ impl<W: Write> JsonSink<W> {
             sorter: Sorter::new(),
             scratch: Scratch::new(),
             now: Timestamp::default(),
+            packets: false,
             quiet: false,
             interval: None,
             inboxes: Inboxes::default(),
         }
+    }
+
+    /// Prints packets as well, if `packets`: raw mode.
+    #[must_use]
+    pub fn with_packets(self, packets: bool) -> Self {
+        Self { packets, ..self }
     }
 
     /// Prints no object an exchange, only those of `interval`.
@@ -121,6 +129,16 @@ impl<W: Write> JsonSink<W> {
         )
     }
 
+    fn packet(&mut self, event: &PacketEvent<'_>) -> io::Result<()> {
+        if !self.packets || !self.select.packet(event) {
+            return Ok(());
+        }
+        let stamp = event.packet.time;
+        self.now = self.now.max(stamp);
+        let object = self.scratch.packet(event);
+        push(&mut self.sorter, stamp, self.now, &mut self.out, &object)
+    }
+
     /// Lets out what has waited, so that a live report is never a second behind its capture.
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
         self.now = self.now.max(now);
@@ -132,7 +150,7 @@ impl<W: Write> JsonSink<W> {
 impl<W: Write> Sink for JsonSink<W> {
     fn needs(&self) -> Needs {
         Needs {
-            packets: false,
+            packets: self.packets,
             text: !self.quiet,
         }
     }
@@ -147,6 +165,7 @@ impl<W: Write> Sink for JsonSink<W> {
             Event::Reopen => self.out.flush(),
             Event::Exchange(exchange) => self.exchange(exchange),
             Event::Unanswered(unanswered) => self.unanswered(unanswered),
+            Event::Packet(packet) => self.packet(packet),
             Event::Tick(now) => self.tick(*now),
             _ => Ok(()),
         }

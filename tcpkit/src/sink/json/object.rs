@@ -6,13 +6,16 @@ use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 use super::VERSION;
+use crate::event::PacketEvent;
 use crate::exchange::{Exchange, Span, Unanswered};
+use crate::flow::Direction;
 use crate::limits::TEXT_BYTES;
 use crate::protocol::{Protocol, StatusName, escape};
 use crate::sink::stats::summary::PortSummary;
 use crate::sink::text::clock::Clock;
 use crate::source::Timestamp;
 use crate::source::live::Drift;
+use crate::wire::Transport;
 
 /// Where the strings of one object are made; reused from object to object.
 #[derive(Debug)]
@@ -106,6 +109,38 @@ impl Scratch {
             request_bytes: request.size,
             blocking: unanswered.blocking,
             frames: RequestFrames::new(request),
+        }
+    }
+
+    /// A packet; of its payload the first [`TEXT_BYTES`].
+    pub(super) fn packet(&mut self, event: &PacketEvent<'_>) -> PacketObject<'_> {
+        let packet = &event.packet;
+        self.stamp(packet.time);
+        self.text.clear();
+        let shown = packet.payload.get(..TEXT_BYTES).unwrap_or(packet.payload);
+        shown.iter().for_each(|&byte| escape(byte, &mut self.text));
+        let endpoints = event.endpoints();
+        let is_tcp = packet.transport == Transport::Tcp;
+        PacketObject {
+            v: VERSION,
+            kind: "packet",
+            time: Ascii(&self.time),
+            client: endpoints.client.into(),
+            server: endpoints.server.into(),
+            transport: if is_tcp { "tcp" } else { "udp" },
+            direction: match event.direction {
+                Direction::ToServer => "request",
+                Direction::ToClient => "response",
+            },
+            seq: is_tcp.then_some(packet.seq),
+            ack: is_tcp.then_some(packet.ack),
+            flags: is_tcp.then_some(packet.flags),
+            text: Ascii(&self.text),
+            text_len: packet.payload_len,
+            // As on the wire, so what a snap length cut is in it.
+            text_cut: packet.payload_len.saturating_sub(shown.len() as u32),
+            time_ns: self.ns(packet.time),
+            frame: packet.frame,
         }
     }
 
@@ -213,6 +248,27 @@ pub(super) struct UnansweredObject<'a> {
     request_bytes: u64,
     blocking: bool,
     frames: RequestFrames,
+}
+
+/// A packet with a payload, in the order of `docs/json-lines.md`.
+#[derive(Serialize)]
+pub(super) struct PacketObject<'a> {
+    v: u32,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    time: Ascii<'a>,
+    client: Endpoint,
+    server: Endpoint,
+    transport: &'static str,
+    direction: &'static str,
+    seq: Option<u32>,
+    ack: Option<u32>,
+    flags: Option<u8>,
+    text: Ascii<'a>,
+    text_len: u32,
+    text_cut: u32,
+    time_ns: u64,
+    frame: u64,
 }
 
 #[derive(Serialize)]

@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::exchange::{Confidence, Silence};
+use crate::flow::Direction;
 use crate::sink::sample;
 use crate::sink::stats::live::Live;
 use crate::sink::stats::summary::Summary;
 use crate::sink::stats::{Rules, Stats};
 use crate::source::live::{Counters, RingFill};
+use crate::wire::Transport;
 
 const DOCUMENT: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -26,7 +28,7 @@ fn schema() -> Value {
 
 fn print(select: Select, events: &[Event<'_>]) -> Vec<Value> {
     let mut out = Vec::new();
-    let mut sink = JsonSink::new(&mut out, select);
+    let mut sink = JsonSink::new(&mut out, select).with_packets(true);
     events.iter().for_each(|event| sink.event(event).unwrap());
     sink.finish().unwrap();
     drop(sink);
@@ -88,6 +90,56 @@ fn an_unanswered_request_is_the_documented_object() {
         "frames": {"request_first": 9, "request_last": 9},
     });
     assert_eq!(one(&Event::Unanswered(&sample::unanswered())), expected);
+}
+
+#[test]
+fn a_packet_is_the_documented_object() {
+    let expected = json!({
+        "v": 1, "type": "packet", "time": "2018-11-16T10:38:36.873067890Z",
+        "client": {"ip": "172.20.64.106", "port": 53499},
+        "server": {"ip": "192.168.1.2", "port": 6379},
+        "transport": "tcp", "direction": "request",
+        "seq": 3_405_691_582_u32, "ack": 12_648_430, "flags": 0x58,
+        "text": "*1\\r\\n\\xff", "text_len": 5, "text_cut": 0,
+        "time_ns": 1_542_364_716_873_067_890_u64, "frame": 1,
+    });
+    let packet = sample::packet(Transport::Tcp, b"*1\r\n\xff");
+    assert_eq!(one(&Event::Packet(&packet)), expected);
+    let answer = PacketEvent {
+        direction: Direction::ToClient,
+        ..packet
+    };
+    let object = one(&Event::Packet(&answer));
+    assert_eq!(object["direction"], "response");
+    assert_eq!(object["client"], expected["server"]);
+}
+
+#[test]
+fn a_payload_is_cut_and_what_the_snap_length_took_is_counted() {
+    let long = [b'x'; 300];
+    let mut cut = sample::packet(Transport::Udp, &long);
+    cut.packet.payload_len = 500;
+    let object = one(&Event::Packet(&cut));
+    assert_eq!(object["text"], "x".repeat(255));
+    assert_eq!(object["text_len"], 500);
+    assert_eq!(object["text_cut"], 245);
+}
+
+#[test]
+fn packets_that_are_not_asked_for_are_left_out() {
+    let packet = sample::packet(Transport::Tcp, b"x");
+    let mut out = Vec::new();
+    let mut sink = JsonSink::new(&mut out, Select::default());
+    assert!(!sink.needs().packets);
+    sink.event(&Event::Packet(&packet)).unwrap();
+    sink.finish().unwrap();
+    drop(sink);
+    assert!(out.is_empty());
+    let errors = Select {
+        errors: true,
+        ..Select::default()
+    };
+    assert!(print(errors, &[Event::Packet(&packet)]).is_empty());
 }
 
 #[test]
@@ -156,6 +208,9 @@ fn shapes() -> Vec<Value> {
             ..sample::unanswered()
         };
         objects.push(one(&Event::Unanswered(&unanswered)));
+    }
+    for transport in [Transport::Tcp, Transport::Udp] {
+        objects.push(one(&Event::Packet(&sample::packet(transport, b"ping"))));
     }
     objects
 }

@@ -24,7 +24,6 @@ use super::stats::summary::PortSummary;
 use super::{Needs, Sink};
 use crate::event::{Event, PacketEvent};
 use crate::exchange::{Confidence, Exchange, Unanswered};
-use crate::flow::Direction;
 use crate::limits::REPORT_BUFFER;
 use crate::source::Timestamp;
 use crate::source::live::Drift;
@@ -63,13 +62,10 @@ impl<W: Write> TextSink<W> {
         }
     }
 
-    /// Prints packets as well: raw mode.
+    /// Prints packets as well, if `packets`: raw mode.
     #[must_use]
-    pub fn with_packets(self) -> Self {
-        Self {
-            packets: true,
-            ..self
-        }
+    pub fn with_packets(self, packets: bool) -> Self {
+        Self { packets, ..self }
     }
 
     /// Prints no line an exchange, only those of `interval`.
@@ -138,11 +134,7 @@ impl<W: Write> TextSink<W> {
     }
 
     fn packet(&mut self, event: &PacketEvent<'_>) -> io::Result<()> {
-        let client = match event.direction {
-            Direction::ToServer => event.packet.source(),
-            Direction::ToClient => event.packet.destination(),
-        };
-        if !self.packets || event.packet.payload_len == 0 || !self.select.client(client.ip()) {
+        if !self.packets || !self.select.packet(event) {
             return Ok(());
         }
         let (clock, stamp) = (&mut self.with.clock, event.packet.time);
@@ -175,7 +167,7 @@ impl<W: Write> Sink for TextSink<W> {
             Event::Reopen => self.out.flush(),
             Event::Exchange(exchange) => self.exchange(exchange),
             Event::Unanswered(unanswered) => self.unanswered(unanswered),
-            Event::Packet(packet) if !packet.copy => self.packet(packet),
+            Event::Packet(packet) => self.packet(packet),
             Event::Tick(now) => self.tick(*now),
             _ => Ok(()),
         }

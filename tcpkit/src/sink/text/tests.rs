@@ -1,9 +1,9 @@
 //! The lines to the letter, against cli.md's own examples.
 
 use super::*;
+use crate::flow::Direction;
 use crate::sink::sample::{self, STAMP};
-use crate::source::{Frame, LinkType};
-use crate::wire::{Addresses, Packet, Transport, flag};
+use crate::wire::Transport;
 
 /// Where cli.md's examples were written: eight hours ahead of UTC.
 fn zone() -> TimeZone {
@@ -12,7 +12,7 @@ fn zone() -> TimeZone {
 
 fn print(select: Select, events: &[Event<'_>]) -> String {
     let mut out = Vec::new();
-    let mut sink = TextSink::new(&mut out, select, zone()).with_packets();
+    let mut sink = TextSink::new(&mut out, select, zone()).with_packets(true);
     events.iter().for_each(|event| sink.event(event).unwrap());
     sink.finish().unwrap();
     drop(sink);
@@ -153,90 +153,71 @@ fn a_clock_follows_its_zone() {
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
-fn packet(payload: &[u8]) -> Packet<'_> {
-    Packet {
-        time: STAMP,
-        frame: 1,
-        interface: 0,
-        addresses: Addresses::V4 {
-            source: 0xac14_406a,
-            destination: 0xc0a8_0102,
-        },
-        source_port: 53499,
-        destination_port: 6379,
-        transport: Transport::Tcp,
-        flags: flag::PSH | flag::ACK | flag::ECE,
-        ip_id: None,
-        seq: 3_405_691_582,
-        ack: 12_648_430,
-        window: 0,
-        payload,
-        payload_len: payload.len() as u32,
-    }
+fn packet(payload: &[u8]) -> PacketEvent<'_> {
+    sample::packet(Transport::Tcp, payload)
 }
 
-fn raw(packet: Packet<'_>, direction: Direction, select: Select) -> String {
-    let frame = Frame {
-        data: &[],
-        time: packet.time,
-        number: packet.frame,
-        wire_len: 0,
-        interface: 0,
-        link: LinkType::RAW,
-    };
-    print(
-        select,
-        &[Event::Packet(&PacketEvent {
-            fragments: &[],
-            copy: false,
-            frame,
-            packet,
-            direction,
-        })],
-    )
+fn raw(packet: &PacketEvent<'_>, select: Select) -> String {
+    print(select, &[Event::Packet(packet)])
 }
 
 #[test]
 fn a_packet_is_the_line_of_the_specification() {
-    let whole = packet(b"*3\r\n$3\r\nset\r\n$3\r\nfoo\r\n$3\r\nbar\r\n");
+    let mut whole = packet(b"*3\r\n$3\r\nset\r\n$3\r\nfoo\r\n$3\r\nbar\r\n");
     assert_eq!(
-        raw(whole, Direction::ToServer, Select::default()),
+        raw(&whole, Select::default()),
         "2018-11-16 18:38:36 172.20.64.106:53499=>192.168.1.2:6379 REQ 3405691582 12648430 24 31 \
          *3\\r\\n$3\\r\\nset\\r\\n$3\\r\\nfoo\\r\\n$3\\r\\nbar\\r\\n\n"
     );
-    assert!(raw(whole, Direction::ToClient, Select::default()).contains(":6379 RSP 34"));
+    whole.direction = Direction::ToClient;
+    assert!(raw(&whole, Select::default()).contains(":6379 RSP 34"));
 }
 
 #[test]
 fn udp_has_no_sequence_numbers() {
-    let datagram = Packet {
-        transport: Transport::Udp,
-        ..packet(b"hello")
-    };
-    let line = raw(datagram, Direction::ToServer, Select::default());
+    let line = raw(&sample::packet(Transport::Udp, b"hello"), Select::default());
     assert!(line.ends_with("=>192.168.1.2:6379 REQ 5 hello\n"));
 }
 
 #[test]
 fn packets_without_payload_and_of_other_clients_are_not_shown() {
-    assert_eq!(raw(packet(b""), Direction::ToServer, Select::default()), "");
+    assert_eq!(raw(&packet(b""), Select::default()), "");
     let only = Select {
         clients: vec!["172.20.64.106/32".parse().unwrap()],
         ..Select::default()
     };
-    assert_ne!(raw(packet(b"x"), Direction::ToServer, only.clone()), "");
-    assert_eq!(raw(packet(b"x"), Direction::ToClient, only), "");
+    let mut sent = packet(b"x");
+    assert_ne!(raw(&sent, only.clone()), "");
+    sent.direction = Direction::ToClient;
+    assert_eq!(raw(&sent, only), "");
+}
+
+#[test]
+fn a_packet_is_no_error_has_no_command_and_is_shown_once() {
+    let errors = Select {
+        errors: true,
+        ..Select::default()
+    };
+    assert_eq!(raw(&packet(b"x"), errors), "");
+    let commands = Select {
+        commands: vec!["GET".to_owned()],
+        ..Select::default()
+    };
+    assert_eq!(raw(&packet(b"x"), commands), "");
+    let copy = PacketEvent {
+        copy: true,
+        ..packet(b"x")
+    };
+    assert_eq!(raw(&copy, Select::default()), "");
 }
 
 #[test]
 fn a_payload_is_cut_and_what_the_snap_length_took_is_counted() {
     let long = vec![b'x'; 300];
-    let line = raw(packet(&long), Direction::ToServer, Select::default());
+    let line = raw(&packet(&long), Select::default());
     assert!(line.ends_with(&format!(" 300 {}…(+45)\n", "x".repeat(255))));
-    let cut = Packet {
-        payload_len: 1460,
-        ..packet(b"abc")
-    };
-    let line = raw(cut, Direction::ToServer, Select::default());
+    let mut cut = packet(b"abc");
+    cut.packet.payload_len = 1460;
+    let line = raw(&cut, Select::default());
     assert!(line.ends_with(" 1460 abc…(+1457)\n"));
 }
