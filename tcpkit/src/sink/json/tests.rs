@@ -8,6 +8,7 @@ use crate::exchange::{Confidence, Silence};
 use crate::flow::Direction;
 use crate::sink::sample;
 use crate::sink::stats::live::Live;
+use crate::sink::stats::metrics::Metrics;
 use crate::sink::stats::summary::Summary;
 use crate::sink::stats::{Rules, Stats};
 use crate::source::live::{Counters, RingFill};
@@ -253,6 +254,32 @@ fn the_summary_of_a_live_run_is_of_the_schema_and_told() {
         without["live"].as_object_mut().unwrap().remove(field);
         assert!(!validator.is_valid(&without), "{field} may be missing");
     }
+}
+
+#[test]
+fn what_scripts_have_counted_is_of_the_schema_and_told() {
+    let metrics = Metrics::default();
+    let labels = [("node".to_owned(), "a\"b".to_owned())];
+    metrics.add("seen", &labels, 1.5);
+    metrics.record("size", &[], 0.25);
+    let stats = Stats::new(Rules::default(), &[6379]);
+    let summary = Summary::new(&stats, 1).with_scripts(&metrics);
+    let object = serde_json::to_value(&summary).unwrap();
+    assert_eq!(object["scripts"]["counters"][0]["labels"]["node"], "a\"b");
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    assert!(validator.is_valid(&object), "{object}");
+    for part in ["", "/counters/0", "/histograms/0"] {
+        let place = format!("/scripts{part}");
+        for field in object.pointer(&place).unwrap().as_object().unwrap().keys() {
+            assert!(DOCUMENT.contains(&format!("`{field}`")), "{field}");
+            let mut without = object.clone();
+            let fields = without.pointer_mut(&place).unwrap();
+            fields.as_object_mut().unwrap().remove(field);
+            assert!(!validator.is_valid(&without), "{field} may be missing");
+        }
+    }
+    let nothing = Summary::new(&stats, 1).with_scripts(&Metrics::default());
+    assert_eq!(serde_json::to_value(&nothing).unwrap().get("scripts"), None);
 }
 
 /// A schema that lets everything through would prove nothing.
