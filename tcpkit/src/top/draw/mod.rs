@@ -14,7 +14,7 @@ use ratatui::style::{Style, Stylize as _};
 use ratatui::text::{Line, Span};
 
 use super::figures::figures;
-use super::state::{PANES, State};
+use super::state::{PANES, Pane, State};
 use crate::sink::stats::snapshot::{Period, Port, Snapshot};
 
 pub(super) use table::columns;
@@ -75,26 +75,33 @@ impl Picture<'_> {
             Layout::vertical([rows[0], rows[1], rows[2], Constraint::Fill(1)]).areas(area);
         head::tiles(self, frame, tiles);
         chart::draw(self, frame, charts);
-        frame.render_widget(self.tabs(), tabs);
+        frame.render_widget(self.tabs(usize::from(tabs.width)), tabs);
         table::draw(self, frame, table);
     }
 
-    fn tabs(&self) -> Line<'static> {
-        let mut spans = Vec::new();
-        for (place, pane) in PANES.into_iter().enumerate() {
-            let text = format!(" {} {} ", place + 1, pane.name());
-            let chosen = pane == self.state.pane;
-            spans.push(Span::styled(
-                text,
-                if chosen {
-                    Style::new().reversed()
-                } else {
-                    dim()
-                },
-            ));
+    /// The panes and their keys; in a terminal too narrow for all of it, the names of others than the chosen one are
+    /// left out.
+    fn tabs(&self, width: usize) -> Line<'static> {
+        let line = |names: bool| {
+            let panes = PANES.into_iter().enumerate();
+            let spans = panes.map(|(place, pane)| match (pane == self.state.pane, names) {
+                (true, _) => Span::from(tab(place, pane)).reversed(),
+                (false, true) => Span::styled(tab(place, pane), dim()),
+                (false, false) => Span::styled(format!(" {} ", place + 1), dim()),
+            });
+            Line::from_iter(spans)
+        };
+        let whole = line(true);
+        if whole.width() <= width {
+            whole
+        } else {
+            line(false)
         }
-        Line::from(spans)
     }
+}
+
+fn tab(place: usize, pane: Pane) -> String {
+    format!(" {} {} ", place + 1, pane.name())
 }
 
 /// The last line: what is wrong, what is typed, what was told last, or the keys.
