@@ -286,7 +286,11 @@ impl Wire {
         match parsed.verdict {
             Verdict::Continue => moved,
             Verdict::Malformed(reason) => {
-                assert!(moved || !was_found, "found again what is malformed");
+                assert!(
+                    moved || !was_found,
+                    "found again what is malformed, {reason}: {}",
+                    half.held.escape_ascii()
+                );
                 self.malformed.push(reason);
                 half.lost = !self.datagrams;
                 !half.held.is_empty()

@@ -445,6 +445,10 @@ impl Conversation {
     }
 
     fn drop_partial(&mut self, direction: Direction) {
+        // What was searched as one thing may be another, with line ends in it.
+        if let Some(searched) = self.searched.get_mut(direction.index()) {
+            *searched = 0;
+        }
         match direction {
             Direction::ToServer => self.unfinished = None,
             Direction::ToClient => {

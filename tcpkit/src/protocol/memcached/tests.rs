@@ -306,6 +306,24 @@ fn a_request_cut_by_a_gap_is_told_as_cut() {
 }
 
 #[test]
+fn what_began_as_a_packet_and_is_none_is_searched_from_its_beginning() {
+    // A key longer than the body that holds it, once the header is whole.
+    let broken = |magic: u8, line: &[u8]| [&[magic, 0, 0, 5], &[0; 8][..], b"\r\n", line].concat();
+    let mut driver = tcp();
+    driver.ask(&broken(binary::REQUEST, b"get a\r\n"));
+    driver.ask(b"get b\r\nget c\r\n");
+    driver.reply(&broken(binary::RESPONSE, b"END\r\n"));
+    driver.reply(b"END\r\nEND\r\n");
+    let told = driver.whole();
+    let count = |role| {
+        told.iter()
+            .filter(|(message, _)| message.role == role)
+            .count()
+    };
+    assert_eq!((count(Role::Request), count(Role::Response)), (3, 3));
+}
+
+#[test]
 fn a_gap_in_a_data_block_costs_nothing() {
     let mut driver = tcp();
     driver
