@@ -18,6 +18,18 @@ pub fn is_memory(error: &Error) -> bool {
     }
 }
 
+/// Why a function refuses what a script wants of it: without what only a traceback needs.
+pub fn reason(error: &Error) -> String {
+    let text = match error {
+        Error::RuntimeError(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text.split_once("\nstack traceback:") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
+
 /// An error as the user reads it: the file is named once, and the driver's own lines are left out.
 pub fn told(path: &str, error: &impl std::fmt::Display) -> String {
     let text = error.to_string();

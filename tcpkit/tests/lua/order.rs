@@ -99,3 +99,57 @@ fn a_closed_pipe_ends_the_run_quietly() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
 }
+
+/// As Lua's own functions raise them: a string, with the place of the call.
+#[test]
+fn what_a_function_refuses_is_a_string() {
+    let script = r#"
+local function tries(name, ...)
+  local arguments = table.pack(...)
+  local ok, why = pcall(function() tcpkit[name](table.unpack(arguments, 1, arguments.n)) end)
+  print(ok, type(why), (why:gsub("^.*script", "script")))
+end
+function on_exit()
+  tries("counter", "x", -1)
+  tries("counter", nil)
+  tries("counter", "x", 1, 5)
+  tries("counter", "x", 1, { [print] = 1 })
+  tries("histogram", "x", 0/0)
+  tries("histogram", "x", "long")
+  tries("emit", 5)
+  tries("emit", { f = print })
+end"#;
+    let said = over(script, "redis-split", &[]).stdout;
+    let told = [
+        "tcpkit.counter: -1 is not a number from 0 on",
+        "bad argument #1 to 'counter' (string expected, got nil)",
+        "bad argument #3 to 'counter' (table expected, got number)",
+        "tcpkit.counter: a function is no name of a label",
+        "tcpkit.histogram: NaN is not a number from 0 on",
+        "bad argument #2 to 'histogram' (number expected, got string)",
+        "bad argument #1 to 'emit' (table expected, got number)",
+        "tcpkit.emit: a function has no JSON",
+    ];
+    let lines: Vec<String> = told
+        .map(|why| format!("false\tstring\tscript.lua:4: {why}"))
+        .into();
+    assert_eq!(said.lines().collect::<Vec<_>>(), lines);
+}
+
+/// Labels are made of what was on the wire.
+#[test]
+fn labels_may_be_of_any_bytes() {
+    let script = r#"function on_exit() tcpkit.counter("k\255", 1, { ["a\254"] = "b\0\27\253", n = 2, t = true }) end"#;
+    let run = over(
+        script,
+        "redis-split",
+        &["-m", "redis", "--format", "json", "-q"],
+    );
+    assert_eq!(run.stderr, "");
+    let summary: serde_json::Value =
+        serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    let counter = &summary["scripts"]["counters"][0];
+    assert_eq!(counter["name"], "k\u{fffd}");
+    let labels = serde_json::json!({ "a\u{fffd}": "b\0\x1b\u{fffd}", "n": "2", "t": "true" });
+    assert_eq!(counter["labels"], labels);
+}
