@@ -74,21 +74,22 @@ impl Taught {
     }
 
     /// The code of a status that the script named. Words that no more fit are 0.
-    fn code(&self, status: &str) -> u16 {
-        if let Ok(number) = status.parse::<u16>()
+    fn code(&self, status: &[u8]) -> u16 {
+        let word = shown(status);
+        if let Ok(number) = word.parse::<u16>()
             && number < WORDS
         {
             return number;
         }
         let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = words.iter().position(|word| *word == status);
-        let place = place.unwrap_or_else(|| {
-            if words.len() < limits::LUA_LABELS && status.len() <= 64 {
-                words.push(shown(status.as_bytes()).leak());
-            }
-            words.len().saturating_sub(1)
-        });
-        WORDS + place as u16
+        if let Some(place) = words.iter().position(|known| *known == word) {
+            return WORDS + place as u16;
+        }
+        if words.len() >= limits::LUA_LABELS || status.len() > 64 {
+            return 0;
+        }
+        words.push(word.leak());
+        WORDS + words.len() as u16 - 1
     }
 
     /// The label of a request: its first word, if the script declared it.

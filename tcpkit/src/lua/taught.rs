@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crossbeam_channel::Sender;
-use mlua::{Error, Function, Lua, Table, Value};
+use mlua::{Error, FromLua, Function, Lua, Table, Value};
 
 use super::vm::{Over, Vm};
 use crate::flow::Direction;
@@ -37,17 +37,26 @@ struct Lesson {
 
 /// The protocols that a script has taught.
 #[derive(Default)]
-pub struct Lessons(Vec<Lesson>);
+pub struct Lessons {
+    all: Vec<Lesson>,
+    /// The run knows them by now: no more are learned.
+    closed: bool,
+}
 
 impl Lessons {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// What was taught.
     pub fn plans(&self) -> Vec<Plan> {
-        self.0.iter().map(|lesson| lesson.plan.clone()).collect()
+        self.all.iter().map(|lesson| lesson.plan.clone()).collect()
+    }
+
+    /// The script is loaded.
+    pub fn close(&mut self) {
+        self.closed = true;
     }
 
     /// `tcpkit.protocol{…}`.
@@ -55,45 +64,67 @@ impl Lessons {
     /// # Errors
     /// What is wrong with the table.
     pub fn learn(&mut self, table: &Table) -> mlua::Result<()> {
-        let wrong = |what: String| Error::runtime(format!("tcpkit.protocol: {what}"));
-        if self.0.len() >= LUA_PROTOCOLS {
-            return Err(wrong(format!("a script teaches at most {LUA_PROTOCOLS}")));
+        if self.closed {
+            return Err(wrong("only while the script is loaded"));
         }
-        let name: Option<String> = table.get("name")?;
-        let name = name
-            .filter(|name| is_name(name))
-            .ok_or_else(|| wrong("name has to be a word of a-z, 0-9, - and _".to_owned()))?;
-        let ports: Option<Vec<u16>> = table
-            .get("ports")
-            .map_err(|_| wrong("ports has to be a list of numbers from 1 to 65535".to_owned()))?;
-        let parse: Option<Function> = table.get("parse")?;
-        let parse = parse.ok_or_else(|| wrong("parse has to be a function".to_owned()))?;
-        let commands: Option<Vec<String>> = table.get("commands")?;
+        if self.all.len() >= LUA_PROTOCOLS {
+            return Err(wrong(&format!("a script teaches at most {LUA_PROTOCOLS}")));
+        }
+        let name: Option<String> = field(table, "name", NAME)?;
+        let name = name.filter(|name| is_name(name));
+        let name = name.ok_or_else(|| wrong(&format!("name has to be {NAME}")))?;
+        let ports = ports(field(table, "ports", PORTS)?.unwrap_or_default())?;
+        let parse: Option<Function> = field(table, "parse", FUNCTION)?;
+        let parse = parse.ok_or_else(|| wrong(&format!("parse has to be {FUNCTION}")))?;
+        let commands: Option<Vec<String>> = field(table, "commands", WORDS)?;
         let commands = commands.unwrap_or_default();
         if commands.len() > LUA_LABELS {
-            return Err(wrong(format!("commands are at most {LUA_LABELS}")));
+            return Err(wrong(&format!("commands are at most {LUA_LABELS}")));
         }
-        let transports: Option<Vec<String>> = table.get("transports")?;
+        let transports: Option<Vec<String>> = field(table, "transports", WORDS)?;
         let transports = transports.unwrap_or_else(|| vec!["tcp".to_owned()]);
         if let Some(other) = transports.iter().find(|one| *one != "tcp" && *one != "udp") {
-            return Err(wrong(format!(
+            return Err(wrong(&format!(
                 "no transport is called `{other}`; accepted are tcp and udp"
             )));
         }
         let over = |name: &str| transports.iter().any(|transport| transport == name);
-        self.0.push(Lesson {
+        self.all.push(Lesson {
             plan: Plan {
                 name,
-                ports: ports.unwrap_or_default(),
+                ports,
                 tcp: over("tcp"),
                 udp: over("udp"),
                 commands,
             },
             parse,
-            resync: table.get("resync")?,
+            resync: field(table, "resync", FUNCTION)?,
             conversations: HashMap::new(),
         });
         Ok(())
+    }
+}
+
+const NAME: &str = "a word of a-z, 0-9, - and _";
+const PORTS: &str = "a list of numbers from 1 to 65535";
+const FUNCTION: &str = "a function";
+const WORDS: &str = "a list of words";
+
+fn wrong(what: &str) -> Error {
+    Error::runtime(format!("tcpkit.protocol: {what}"))
+}
+
+/// A field of a lesson, if it is there.
+fn field<T: FromLua>(table: &Table, key: &str, what: &str) -> mlua::Result<Option<T>> {
+    let field = table.get(key);
+    field.map_err(|_| wrong(&format!("{key} has to be {what}")))
+}
+
+fn ports(numbers: Vec<f64>) -> mlua::Result<Vec<u16>> {
+    let is_port = |number: &f64| (1.0..=65535.0).contains(number) && number.fract() == 0.0;
+    match numbers.iter().all(is_port) {
+        true => Ok(numbers.iter().map(|&number| number as u16).collect()),
+        false => Err(wrong(&format!("ports has to be {PORTS}"))),
     }
 }
 
@@ -116,7 +147,7 @@ pub struct Heard {
     /// What is printed of it.
     pub text: Vec<u8>,
     /// A status, as the script names it.
-    pub status: Option<String>,
+    pub status: Option<Vec<u8>>,
     /// It reports an error.
     pub error: bool,
 }
@@ -192,14 +223,14 @@ impl Query {
 
 impl Lessons {
     fn forget(&mut self, query: &Query) {
-        if let Some(lesson) = self.0.get_mut(query.protocol) {
+        if let Some(lesson) = self.all.get_mut(query.protocol) {
             lesson.conversations.remove(&query.conversation);
         }
     }
 
     /// The parser's table of a conversation.
     fn conversation(&mut self, lua: &Lua, query: &Query) -> mlua::Result<Table> {
-        let lesson = self.0.get_mut(query.protocol).ok_or_else(unknown)?;
+        let lesson = self.all.get_mut(query.protocol).ok_or_else(unknown)?;
         if let Some(table) = lesson.conversations.get(&query.conversation) {
             return Ok(table.clone());
         }
@@ -211,7 +242,7 @@ impl Lessons {
     }
 
     fn ask(&mut self, lua: &Lua, query: &Query, table: Table) -> mlua::Result<Answer> {
-        let lesson = self.0.get(query.protocol).ok_or_else(unknown)?;
+        let lesson = self.all.get(query.protocol).ok_or_else(unknown)?;
         let direction = match query.direction {
             Direction::ToServer => "request",
             Direction::ToClient => "response",
@@ -219,18 +250,18 @@ impl Lessons {
         let bytes = lua.create_string(&query.bytes)?;
         match (query.ask, &lesson.resync) {
             (Ask::Resync, Some(resync)) => {
-                let at: Option<usize> = resync.call((direction, bytes, table))?;
-                let place = at.and_then(|at| at.checked_sub(1));
+                let at: Value = resync.call((direction, bytes, table))?;
+                let place = position(&at)?;
                 Ok(Answer::Found(place.filter(|&at| at < query.bytes.len())))
             }
             (Ask::Resync, None) => {
                 // The parser itself is asked whether a message begins here.
-                let found: Option<Table> = lesson.parse.call((direction, bytes, table))?;
+                let found = messages(lesson.parse.call((direction, bytes, table))?)?;
                 let any = found.is_some_and(|found| found.raw_len() > 0);
                 Ok(Answer::Found(any.then_some(0)))
             }
             _ => {
-                let found: Option<Table> = lesson.parse.call((direction, bytes, table))?;
+                let found = messages(lesson.parse.call((direction, bytes, table))?)?;
                 heard(found, query.bytes.len()).map(Answer::Heard)
             }
         }
@@ -239,6 +270,39 @@ impl Lessons {
 
 fn unknown() -> Error {
     Error::runtime("the protocol is not taught any longer")
+}
+
+/// What a parser has returned.
+fn messages(found: Value) -> mlua::Result<Option<Table>> {
+    match found {
+        Value::Nil => Ok(None),
+        Value::Table(found) => Ok(Some(found)),
+        _ => Err(Error::runtime(
+            "its answer has to be an array of messages, or nil",
+        )),
+    }
+}
+
+/// Where the next message begins, from 0.
+fn position(at: &Value) -> mlua::Result<Option<usize>> {
+    if at.is_nil() {
+        return Ok(None);
+    }
+    match whole(at) {
+        Some(at) => Ok(usize::try_from(at).ok().and_then(|at| at.checked_sub(1))),
+        None => Err(Error::runtime(
+            "the answer of resync has to be a position, or nil",
+        )),
+    }
+}
+
+/// A number from 0 on, its fraction left out.
+fn whole(value: &Value) -> Option<u64> {
+    match value {
+        Value::Integer(number) => u64::try_from(*number).ok(),
+        Value::Number(number) if *number >= 0.0 => Some(*number as u64),
+        _ => None,
+    }
 }
 
 /// The messages of a parser's answer.
@@ -250,7 +314,7 @@ fn heard(found: Option<Table>, shown: usize) -> mlua::Result<Vec<Heard>> {
     let mut left = shown;
     for (message, number) in found.sequence_values::<Table>().zip(1..) {
         let wrong = |what: &str| Error::runtime(format!("message {number} of its answer: {what}"));
-        let message = one(&message?, &wrong)?;
+        let message = one(&message.map_err(|_| wrong("it has to be a table"))?, &wrong)?;
         if message.size == 0 || message.size > left {
             return Err(wrong("size has to be from 1 to the bytes that are left"));
         }
@@ -266,27 +330,35 @@ fn heard(found: Option<Table>, shown: usize) -> mlua::Result<Vec<Heard>> {
 }
 
 fn one(table: &Table, wrong: &dyn Fn(&str) -> Error) -> mlua::Result<Heard> {
-    let role: Option<String> = table.get("role")?;
-    let role = match role.as_deref() {
-        Some("request") => Role::Request,
-        Some("response") => Role::Response,
-        Some("oneway") => Role::OneWay,
+    let role = match bytes(table, "role", wrong)?.as_deref() {
+        Some(b"request") => Role::Request,
+        Some(b"response") => Role::Response,
+        Some(b"oneway") => Role::OneWay,
         _ => return Err(wrong("role has to be request, response or oneway")),
     };
-    let text: Option<mlua::String> = table.get("text")?;
+    let size: Value = table.get("size")?;
+    let skip: Value = table.get("skip")?;
+    let skip = match skip {
+        Value::Nil => 0,
+        skip => whole(&skip).ok_or_else(|| wrong("skip has to be a number from 0 on"))?,
+    };
+    let size = whole(&size).ok_or_else(|| wrong("size has to be a number"))?;
     Ok(Heard {
-        size: table
-            .get::<Option<usize>>("size")?
-            .ok_or_else(|| wrong("size is missing"))?,
-        skip: table.get::<Option<u64>>("skip")?.unwrap_or(0),
+        size: usize::try_from(size).unwrap_or(usize::MAX),
+        skip,
         role,
         id: id(&table.get("id")?, wrong)?,
-        text: text
-            .map(|text| text.as_bytes().to_vec())
-            .unwrap_or_default(),
-        status: table.get("status")?,
+        text: bytes(table, "text", wrong)?.unwrap_or_default(),
+        status: bytes(table, "status", wrong)?,
         error: table.get::<Option<bool>>("error")?.unwrap_or(false),
     })
+}
+
+/// A field that is a string or a number, if it is there.
+fn bytes(table: &Table, key: &str, wrong: &dyn Fn(&str) -> Error) -> mlua::Result<Option<Vec<u8>>> {
+    let field = table.get::<Option<mlua::String>>(key);
+    let field = field.map_err(|_| wrong(&format!("{key} has to be a string")))?;
+    Ok(field.map(|field| field.as_bytes().to_vec()))
 }
 
 /// An identifier is a number or a string; strings are told apart by a hash (FNV-1a).

@@ -142,7 +142,10 @@ impl Vm {
         let chunk = chunk.set_mode(ChunkMode::Text);
         let main = chunk.into_function().map_err(|error| told(path, &error))?;
         match self.watch.during(LUA_LONG_LOOKS, || main.call::<()>(())) {
-            Ok(()) if !self.pulse.is_ended() => Ok(()),
+            Ok(()) if !self.pulse.is_ended() => {
+                self.lessons.borrow_mut().close();
+                Ok(())
+            }
             _ if self.pulse.is_ended() => Err(format!("{path}: the script ended with os.exit")),
             Err(_) if self.watch.was_stopped() => {
                 Err(format!("{path}: loading took longer than 10 s"))

@@ -101,6 +101,22 @@ fn what_is_wrong_with_a_lesson_is_said() {
             "ports has to be a list",
         ),
         (
+            "{ name = 'x', parse = print, ports = { 0 } }",
+            "ports has to be a list",
+        ),
+        (
+            "{ name = 'x', parse = print, ports = { 1.5 } }",
+            "ports has to be a list",
+        ),
+        (
+            "{ name = 'x', parse = print, resync = 5 }",
+            "resync has to be a function",
+        ),
+        (
+            "{ name = 'x', parse = print, commands = { {} } }",
+            "commands has to be a list of words",
+        ),
+        (
             "{ name = 'x', parse = print, transports = { 'sctp' } }",
             "no transport is called `sctp`",
         ),
@@ -109,6 +125,59 @@ fn what_is_wrong_with_a_lesson_is_said() {
         assert_eq!(run.code, Some(2), "{lesson}");
         assert!(run.stderr.contains(why), "{lesson}: {}", run.stderr);
     }
+}
+
+/// The run does not know of it: it would be no protocol.
+#[test]
+fn nothing_is_taught_once_the_script_is_loaded() {
+    let late = "function process() tcpkit.protocol { name = 'late', parse = print } end";
+    let said = over(late, "redis-inline", &[]).stderr;
+    let why = "script.lua:1: tcpkit.protocol: only while the script is loaded";
+    assert!(said.contains(why), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_an_answer_is_said_in_the_scripts_words() {
+    for (answer, why) in [
+        ("7", "its answer has to be an array of messages, or nil"),
+        ("{ 7 }", "message 1 of its answer: it has to be a table"),
+        (
+            "{ { role = 'request' } }",
+            "message 1 of its answer: size has to be a number",
+        ),
+        (
+            "{ { role = 'request', size = 1, skip = -1 } }",
+            "message 1 of its answer: skip has to be a number from 0 on",
+        ),
+        (
+            "{ { role = 'request', size = 1, text = {} } }",
+            "message 1 of its answer: text has to be a string",
+        ),
+    ] {
+        let run = lines(&format!("do return {answer} end"), &["-q"]);
+        assert!(run.stderr.contains(why), "{answer}: {}", run.stderr);
+    }
+}
+
+/// Of any bytes, and each its own: those that are too long to be kept are 0.
+#[test]
+fn statuses_are_told_apart() {
+    let status = "({ '\\255', 'back\\\\slash', ('x'):rep(65) })[#bytes % 3 + 1]";
+    let body = format!(
+        "do return {{ {{ size = #bytes, role = direction, text = #bytes, status = {status} }} }} end"
+    );
+    let run = lines(&body, &["--format", "json"]);
+    assert_eq!(run.stderr, "");
+    let mut seen = std::collections::BTreeSet::new();
+    for line in run.stdout.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if let Some(bytes) = line["response_bytes"].as_u64() {
+            let status = ["\\xff", "back\\\\slash", "0"][bytes as usize % 3];
+            assert_eq!(line["status"], status);
+            seen.insert(status);
+        }
+    }
+    assert!(seen.len() > 1, "{seen:?}");
 }
 
 /// Leaves frames out of a recording with classic pcap headers.
