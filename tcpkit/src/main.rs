@@ -30,11 +30,11 @@ fn main() -> ExitCode {
 fn go(asked: AskedScripts, caller: Option<Caller>) -> ExitCode {
     let scripts = match Scripts::load(asked.paths, asked.live, asked.allow_all) {
         Ok(scripts) => scripts,
-        Err(error) => return fail(&format!("{error:#}"), ExitCode::from(USAGE)),
+        Err(error) => return fail(&format!("{error:#}"), unloaded(&error)),
     };
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
-        Err(error) => error.exit(),
+        Err(error) => cli::exit(&error),
     };
     if let Some(lacking) = command.lacking() {
         return fail(&lacking, ExitCode::from(USAGE));
@@ -78,8 +78,16 @@ fn doctor(_: Option<&str>, _: bool) -> anyhow::Result<()> {
     anyhow::bail!("this build captures with libpcap alone: there is nothing to look into")
 }
 
+/// A script that cannot be read is like any other file that cannot; one that is wrong is like a wrong value.
+fn unloaded(error: &anyhow::Error) -> ExitCode {
+    match error.is::<io::Error>() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::from(USAGE),
+    }
+}
+
 fn fail(sentence: &str, status: ExitCode) -> ExitCode {
-    let _ = writeln!(io::stderr(), "tcpkit: {sentence}");
+    pipeline::tell(sentence);
     status
 }
 

@@ -50,6 +50,7 @@ fn report(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Status 1 is what the machine cannot give, 2 what makes no sense.
 #[test]
 fn what_cannot_be_opened_names_the_option_and_prints_nothing() {
     let scratch = with_demo("opened");
@@ -65,8 +66,9 @@ fn what_cannot_be_opened_names_the_option_and_prints_nothing() {
         ("-r in.pcap -o .", 1, "--output .: Is a directory"),
         ("-r in.pcap -w none/out", 1, "--write none/out: cannot be"),
         ("-r in.pcap -w .", 1, "--write .: cannot be written: Is a"),
-        ("-r in.pcap -S none.lua", 2, "--script none.lua: No such"),
-        ("-r in.pcap -S .", 2, "--script .: Is a directory"),
+        ("-r in.pcap -S none.lua", 1, "--script none.lua: No such"),
+        ("-r in.pcap -S .", 1, "--script .: Is a directory"),
+        ("-r in.pcap -S text", 2, "text:1: "),
         ("-r in.pcap -P 192.0.2.1:9", 1, "--stats 192.0.2.1:9: "),
         ("-r in.pcap no filter", 1, "the filter \"no filter\" cannot"),
         ("-r in.pcap -m ssh", 2, "--mode"),
@@ -76,6 +78,35 @@ fn what_cannot_be_opened_names_the_option_and_prints_nothing() {
         assert!(said.contains(expected), "{args}: {said}");
         assert_eq!(output.status.code(), Some(status), "{args}");
         assert_eq!(report(&output), "", "{args}");
+    }
+}
+
+/// Nor on another line: whatever a file is called, and whatever a script says.
+#[test]
+fn a_terminal_acts_on_nothing_of_a_notice() {
+    let scratch = with_demo("notices");
+    let named = "no\x1b[31mfile\nhere";
+    let script = "function on_exit() error('bell\\7\\27[2J') end";
+    std::fs::write(scratch.0.join("loud.lua"), script).unwrap();
+    for args in [
+        &["-r", named][..],
+        &["-r", "in.pcap", "-S", named],
+        &["-r", "in.pcap", "-S", "loud.lua"],
+        &["-r", "in.pcap", "-o", &format!("{named}/x")],
+        &["-r", "in.pcap", "-w", &format!("{named}/x")],
+        &["-i", named, "-c", "1"],
+        &["-m", named],
+    ] {
+        let mut command = tcpkit();
+        let output = command.current_dir(&scratch.0).args(args).output().unwrap();
+        let said = errors(&output);
+        assert!(!said.is_empty(), "{args:?}");
+        let acts = |byte: char| byte.is_control() && byte != '\n' && byte != '\t';
+        assert!(!said.contains(acts), "{said:?}");
+        if args.last() != Some(&"loud.lua") && args[0] == "-r" {
+            assert_eq!(said.lines().count(), 1, "{said}");
+            assert!(said.contains("no\\x1b[31mfile\\nhere"), "{said}");
+        }
     }
 }
 

@@ -11,13 +11,15 @@ mod tests;
 mod values;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+use crate::source::shown;
 pub use clap_complete::Shell;
 
 pub use options::Options;
@@ -58,11 +60,22 @@ impl Command {
     }
 }
 
+/// Ends as clap does; but its colours are kept only where the user's own words have nothing that a terminal would act on.
+pub fn exit(error: &clap::Error) -> ! {
+    let acts = |arg: OsString| arg.to_string_lossy().contains(char::is_control);
+    if error.use_stderr() && std::env::args_os().any(acts) {
+        let text = error.render().to_string();
+        // Nobody may read it: that is no failure.
+        let _ = io::stderr().write_all(shown::sentence(&text).as_bytes());
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
 /// Parses the arguments, the program's name first.
 ///
 /// # Errors
-/// A wrong command line; and `--help` and `--version`, which clap tells in the same way:
-/// [`clap::Error::exit`] does the right thing with each.
+/// A wrong command line; and `--help` and `--version`, which clap tells in the same way: [`exit`] does the right thing with each.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, clap::Error> {
     let matches = definition().try_get_matches_from(args)?;
     check_order(&matches)?;

@@ -11,6 +11,7 @@ use clap::{Args, ValueHint};
 use ipnet::IpNet;
 
 use super::values::{self, Backend, Format, Keys, Mode, PortSpec, StatsAddress, Xdp};
+use crate::source::shown;
 
 const INPUT: &str = "Where from";
 const WHAT: &str = "What to monitor";
@@ -280,7 +281,7 @@ impl Options {
         match &self.output {
             Some(file) if Some(file) == self.write.as_ref() && !is_device(file) => Err(format!(
                 "--output and --write cannot be the same file: {}",
-                file.display()
+                shown::path(file)
             )),
             _ => Ok(()),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{
     Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded,
 };
@@ -20,6 +21,7 @@ use super::vm::{Over, Vm};
 use super::watch::Pulse;
 use crate::limits::{LUA_LOOK, LUA_QUEUE};
 use crate::sink::stats::metrics::Metrics;
+use crate::source::shown;
 
 /// What happens where a script is slower than the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl Settings {
         if items > 0 && self.dropped.fetch_add(items, Ordering::Relaxed) == 0 {
             (self.tell)(&format!(
                 "{}: the script is slower than the capture: what it cannot take is dropped and counted",
-                self.path.display()
+                shown::path(&self.path)
             ));
         }
     }
@@ -92,7 +94,7 @@ pub struct Loaded {
 /// A script that is being loaded.
 pub struct Loading {
     host: Host,
-    ready: Receiver<Result<Loaded, String>>,
+    ready: Receiver<anyhow::Result<Loaded>>,
 }
 
 /// Why there is no script yet, or at all.
@@ -100,7 +102,7 @@ pub enum Tried {
     /// It is still being loaded.
     NotYet(Box<Loading>),
     /// It cannot be loaded: a sentence for the user.
-    Failed(String),
+    Failed(anyhow::Error),
 }
 
 /// A running script.
@@ -123,7 +125,7 @@ impl Loading {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(settings: Settings, printer: Arc<Printer>) -> Result<Self, String> {
+    pub fn start(settings: Settings, printer: Arc<Printer>) -> anyhow::Result<Self> {
         let pulse = Arc::new(Pulse::default());
         let (jobs, todo) = bounded(LUA_QUEUE);
         let (back, spare) = bounded(LUA_QUEUE + 2);
@@ -137,11 +139,11 @@ impl Loading {
             back,
             alive: Some(alive),
         };
-        let path = settings.path.display().to_string();
+        let path = shown::path(&settings.path);
         thread::Builder::new()
             .name("lua".to_owned())
             .spawn(move || seat.run(&say))
-            .map_err(|error| format!("{path}: no thread for the script: {error}"))?;
+            .with_context(|| format!("{path}: no thread for the script"))?;
         let host = Host {
             settings,
             loaded: Loaded::default(),
@@ -158,7 +160,7 @@ impl Loading {
     ///
     /// # Errors
     /// A sentence for the user: why it cannot be.
-    pub fn wait(self) -> Result<Host, String> {
+    pub fn wait(self) -> anyhow::Result<Host> {
         loop {
             match self.ready.recv_timeout(LUA_LOOK) {
                 Ok(loaded) => return self.host.with(loaded),
@@ -182,14 +184,14 @@ impl Loading {
         }
     }
 
-    fn hangs(&self) -> String {
-        let path = self.host.settings.path.display();
-        format!("{path}: loading hangs and cannot be stopped")
+    fn hangs(&self) -> anyhow::Error {
+        let path = shown::path(&self.host.settings.path);
+        anyhow!("{path}: loading hangs and cannot be stopped")
     }
 }
 
 impl Host {
-    fn with(mut self, loaded: Result<Loaded, String>) -> Result<Self, String> {
+    fn with(mut self, loaded: anyhow::Result<Loaded>) -> anyhow::Result<Self> {
         self.loaded = loaded?;
         Ok(self)
     }
@@ -239,7 +241,7 @@ impl Host {
     pub fn is_there(&self) -> bool {
         if self.pulse.is_abandoned() && self.pulse.is_first_to_ask() {
             self.printer.close();
-            let path = self.settings.path.display();
+            let path = shown::path(&self.settings.path);
             (self.settings.tell)(&format!(
                 "{path}: the script hangs in a call that cannot be stopped: it is switched off, the run goes on without it"
             ));
@@ -281,7 +283,7 @@ struct Seat {
 }
 
 impl Seat {
-    fn run(mut self, ready: &Sender<Result<Loaded, String>>) {
+    fn run(mut self, ready: &Sender<anyhow::Result<Loaded>>) {
         let (pulse, printer) = (Arc::clone(&self.pulse), Arc::clone(&self.printer));
         let mut vm = match Vm::load(self.settings.clone(), pulse, printer) {
             Ok(vm) => vm,
@@ -302,7 +304,7 @@ impl Seat {
             self.tell(over);
         }
         if vm.errors() > 1 {
-            let path = self.settings.path.display();
+            let path = shown::path(&self.settings.path);
             (self.settings.tell)(&format!("{path}: {} errors in all", vm.errors()));
         }
         self.printer.close();
@@ -337,7 +339,7 @@ impl Seat {
     }
 
     fn tell(&self, over: Over) {
-        let path = self.settings.path.display();
+        let path = shown::path(&self.settings.path);
         let what = match over {
             Over::Exit => "the script ended with os.exit; the run goes on without it",
             Over::Time => {

@@ -12,7 +12,7 @@ use super::hooks::Hooks;
 use super::host::{Host, Loading, Policy, Sent, Tried};
 use crate::event::Event;
 use crate::sink::{Needs, Sink};
-use crate::source::Timestamp;
+use crate::source::{Timestamp, shown};
 
 /// Feeds one script.
 pub struct LuaSink {
@@ -105,12 +105,12 @@ impl LuaSink {
     }
 
     /// Takes the new script where it could be loaded. What was collected goes to the old one.
-    fn reloaded(&mut self, host: Result<Host, String>) {
+    fn reloaded(&mut self, host: anyhow::Result<Host>) {
         let tell = Arc::clone(&self.host.settings.tell);
         let host = match host.and_then(|host| self.fitting(host)) {
             Ok(host) => Arc::new(host),
             Err(error) => {
-                tell(&format!("not reloaded, the old script goes on: {error}"));
+                tell(&format!("not reloaded, the old script goes on: {error:#}"));
                 return;
             }
         };
@@ -125,21 +125,24 @@ impl LuaSink {
             Policy::Wait => old.exit(),
             Policy::Drop => old.retire(),
         }
-        tell(&format!("{}: reloaded", self.host.settings.path.display()));
+        tell(&format!(
+            "{}: reloaded",
+            shown::path(&self.host.settings.path)
+        ));
     }
 
     /// Protocols are registered for the run, and packets asked for at its beginning.
-    fn fitting(&self, host: Host) -> Result<Host, String> {
-        let path = host.settings.path.display();
+    fn fitting(&self, host: Host) -> anyhow::Result<Host> {
+        let path = shown::path(&host.settings.path);
         if host.loaded.plans != self.host.loaded.plans {
-            return Err(format!(
+            anyhow::bail!(
                 "{path}: what it says of its protocols, besides parse and resync, cannot change in a run"
-            ));
+            );
         }
         if host.loaded.hooks.has("process") && !self.needs.packets {
-            return Err(format!(
+            anyhow::bail!(
                 "{path}: process cannot be added in a run, since packets were not asked for"
-            ));
+            );
         }
         Ok(host)
     }
@@ -189,7 +192,7 @@ impl Sink for LuaSink {
         self.host.exit();
         let dropped = self.dropped();
         if dropped > 0 {
-            let path = self.host.settings.path.display();
+            let path = shown::path(&self.host.settings.path);
             (self.host.settings.tell)(&format!(
                 "{path}: {dropped} events were dropped, since the script was slower than the capture"
             ));

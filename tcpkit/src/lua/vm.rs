@@ -7,6 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use mlua::{ChunkMode, Error, Function, LightUserData, Lua, LuaOptions, StdLib, Table};
 
 use super::api;
@@ -25,7 +26,7 @@ use crate::limits::{
     LUA_CALL_LOOKS, LUA_LONG_LOOKS, LUA_MEMORY_LIVE, LUA_MEMORY_OFFLINE, LUA_STRINGS_LIVE,
     LUA_STRINGS_OFFLINE,
 };
-use crate::source::Timestamp;
+use crate::source::{Timestamp, shown};
 
 /// Why a script is no longer run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,19 +66,19 @@ impl Vm {
     /// Loads a script and runs its main part.
     ///
     /// # Errors
-    /// A sentence for the user: no such file, a syntax error with its line, an error of the main part, no
+    /// A sentence for the user: no such file (an [`std::io::Error`]), a syntax error with its line, an error of the main part, no
     /// function that is called, or a hook that is no function.
     pub fn load(
         settings: Settings,
         pulse: Arc<Pulse>,
         printer: Arc<Printer>,
-    ) -> Result<Self, String> {
-        let path = settings.path.display().to_string();
-        let source =
-            std::fs::read(&settings.path).map_err(|error| format!("--script {path}: {error}"))?;
-        let mut vm = Self::new(settings, pulse, printer).map_err(|e| told(&path, &e))?;
-        vm.main(&source, &path)?;
-        vm.hooks = vm.find_hooks(&path)?;
+    ) -> anyhow::Result<Self> {
+        let path = shown::path(&settings.path);
+        let source = std::fs::read(&settings.path).with_context(|| format!("--script {path}"))?;
+        let vm = Self::new(settings, pulse, printer).map_err(|e| told(&path, &e));
+        let mut vm = vm.map_err(anyhow::Error::msg)?;
+        vm.main(&source, &path).map_err(anyhow::Error::msg)?;
+        vm.hooks = vm.find_hooks(&path).map_err(anyhow::Error::msg)?;
         Ok(vm)
     }
 
@@ -309,7 +310,7 @@ impl Vm {
                 1..=3 => String::new(),
                 n => format!(" ({n} errors so far)"),
             };
-            let path = self.settings.path.display().to_string();
+            let path = shown::path(&self.settings.path);
             (self.settings.tell)(&format!("{whose}{}{times}", told(&path, error)));
         }
         Ok(())

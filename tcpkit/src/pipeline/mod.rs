@@ -9,6 +9,7 @@ pub mod fuzzing;
 mod ladder;
 mod live;
 mod loss;
+mod notice;
 mod offline;
 pub mod outlet;
 mod outputs;
@@ -29,5 +30,6 @@ mod view;
 pub mod worker;
 
 pub use daemon::{Caller, Forked};
+pub use notice::tell;
 pub use run::{Signals, run, top};
 pub use scripts::Scripts;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 
+use super::notice::tell;
 use super::outlet::Outlet;
 use super::readers;
 use super::report::Report;
@@ -22,6 +23,7 @@ use crate::sink::stats::summary::Summary;
 use crate::source::file::{FileSource, ProgressBar};
 use crate::source::filter::Filter;
 use crate::source::live::Drift;
+use crate::source::shown;
 use crate::source::{BATCH, Frame, LinkType, Source, SourceReport};
 
 /// Frames between two looks at the signals.
@@ -38,11 +40,11 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let source = FileSource::open_unless(path, &|| setup.signals.stop.load(Ordering::Relaxed));
     let source = source.map_err(|error| anyhow!("--read {error}"))?;
     if options.linger {
-        tell(&notices);
+        notices.iter().for_each(|notice| tell(notice));
     }
     let run = Run {
         setup,
-        service: readers::start(setup, readers, Box::new(|notice| tell([&notice])))?,
+        service: readers::start(setup, readers, Box::new(|notice| tell(&notice)))?,
         report: setup.report()?,
     };
     let view = view::start(setup, run.service.as_ref())?;
@@ -55,7 +57,8 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
     let ran = run.read(source);
     drop(bar);
     let (mut outlet, report) = ran?;
-    tell(outlet.notices.iter().chain(&report.notices));
+    let notices = outlet.notices.iter().chain(&report.notices);
+    notices.for_each(|notice| tell(notice));
     let ended = outlet.finish().and_then(|()| run.summarise(&outlet.stats));
     match ended {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -65,19 +68,12 @@ pub(super) fn run(setup: &Setup<'_>, path: &Path) -> anyhow::Result<()> {
         other => other?,
     }
     if outlet.stats.account.frames == 0 && !report.notices.is_empty() {
-        bail!("{}: nothing could be read", path.display());
+        bail!("{}: nothing could be read", shown::path(path));
     }
     view::end(view)?;
-    tell(readers::end(run.service, setup).iter());
+    let notices = readers::end(run.service, setup);
+    notices.iter().for_each(|notice| tell(notice));
     Ok(())
-}
-
-/// Sentences for the user go to standard error. Nobody may read them: that is no failure.
-fn tell<'a>(notices: impl IntoIterator<Item = &'a String>) {
-    let mut err = io::stderr().lock();
-    for notice in notices {
-        let _ = writeln!(err, "tcpkit: {notice}");
-    }
 }
 
 /// What is followed of the frames, where that is not all.

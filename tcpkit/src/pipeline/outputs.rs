@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::anyhow;
 
+use super::notice;
 use super::report::Report;
 use super::setup::Setup;
 use crate::limits::{NOTICE_QUEUE, REPORT_QUEUE};
@@ -62,7 +63,7 @@ impl Outputs {
     pub(super) fn tell(&self, notices: impl IntoIterator<Item = String>) {
         let mut out = self.notices.clone();
         for notice in notices {
-            let _ = out.write_all(format!("tcpkit: {notice}\n").as_bytes());
+            let _ = out.write_all(notice::line(&notice).as_bytes());
         }
     }
 
@@ -70,7 +71,7 @@ impl Outputs {
     pub(super) fn teller(&self) -> Teller {
         let mut out = self.notices.clone();
         Box::new(move |notice| {
-            let _ = out.write_all(format!("tcpkit: {notice}\n").as_bytes());
+            let _ = out.write_all(notice::line(&notice).as_bytes());
         })
     }
 

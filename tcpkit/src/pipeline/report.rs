@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::notice::tell;
+use crate::source::shown;
 /// The report's destination; clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -65,11 +67,10 @@ impl Kept {
         match opened {
             Ok(opened) => *file = opened,
             Err(error) => {
-                let path = self.path.display();
-                let _ = writeln!(
-                    io::stderr(),
-                    "tcpkit: --output {path} is not opened anew, the old file goes on: {error}"
-                );
+                let path = shown::path(&self.path);
+                tell(&format!(
+                    "--output {path} is not opened anew, the old file goes on: {error}"
+                ));
             }
         }
     }
@@ -92,7 +93,7 @@ impl Report {
     /// Keeps the kind: a closed pipe ends the run quietly.
     fn named(&self, error: &io::Error) -> io::Error {
         let name = match (&self.file, self.aside) {
-            (Some(kept), _) => kept.path.display().to_string(),
+            (Some(kept), _) => shown::path(&kept.path),
             (None, true) => "standard error".to_owned(),
             (None, false) => "standard output".to_owned(),
         };

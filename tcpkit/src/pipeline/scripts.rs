@@ -1,12 +1,13 @@
 //! The scripts of a run: loaded before anything else, since they may teach the protocols that options
 //! name; fed by sinks.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::bail;
 
+use super::notice::tell;
 use super::report::Report;
 use crate::limits::LUA_SCRIPTS;
 use crate::lua::print::{Printer, Target};
@@ -15,6 +16,7 @@ use crate::protocol::{self, Protocol};
 use crate::sink::Sink;
 use crate::sink::inbox::{Inbox, Inboxes};
 use crate::sink::stats::Metrics;
+use crate::source::shown;
 
 /// What a build can not do that was made without the project's settings for cargo.
 const UNSTOPPABLE: &str = "this build cannot stop a script that loops for ever: its thread would be abandoned, and \
@@ -54,9 +56,7 @@ impl Scripts {
                 dropped: Arc::default(),
             };
             let loading = Loading::start(settings, Arc::new(Printer::default()));
-            let host = loading
-                .and_then(Loading::wait)
-                .map_err(anyhow::Error::msg)?;
+            let host = loading.and_then(Loading::wait)?;
             let (plans, path) = (host.loaded.plans.clone(), host.settings.path.clone());
             let teacher = Arc::new(RwLock::new(Arc::new(host)));
             for (place, plan) in plans.into_iter().enumerate() {
@@ -64,7 +64,7 @@ impl Scripts {
                 if others.any(|other| other.name() == plan.name) {
                     bail!(
                         "{}: there is a protocol `{}` already",
-                        path.display(),
+                        shown::path(&path),
                         plan.name
                     );
                 }
@@ -114,9 +114,4 @@ impl Scripts {
         }
         (sinks, Inboxes::new(inboxes))
     }
-}
-
-/// Sentences of scripts come while the run goes on.
-fn tell(sentence: &str) {
-    let _ = writeln!(io::stderr(), "tcpkit: {sentence}");
 }

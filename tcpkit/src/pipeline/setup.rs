@@ -26,6 +26,7 @@ use crate::sink::stats::Rules;
 use crate::sink::stats::summary::Summary;
 use crate::sink::text::TextSink;
 use crate::source::live::Drift;
+use crate::source::shown;
 use crate::wire::Transport;
 
 /// The options of a run, and what follows from them.
@@ -79,7 +80,7 @@ impl<'a> Setup<'a> {
         let kept = path.map_or(Ok(()), |path| overwrite::refuse(path, &self.inputs()));
         let report = kept.and_then(|()| Report::new(path, self.options.saves_to_stdout()));
         report.map_err(|error| {
-            let path = path.unwrap_or(Path::new("-")).display();
+            let path = shown::path(path.unwrap_or(Path::new("-")));
             anyhow::anyhow!("--output {path}: {error}")
         })
     }

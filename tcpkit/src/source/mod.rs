@@ -12,6 +12,7 @@ pub mod filter;
 pub mod libpcap;
 pub mod live;
 pub mod names;
+pub mod shown;
 
 use std::fmt;
 use std::time::Duration;

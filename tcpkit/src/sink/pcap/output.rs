@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use crate::sink::overwrite;
+use crate::source::shown;
 
 /// Bytes that are held back to be written at once.
 const BUFFER: usize = 256 << 10;
@@ -82,7 +83,7 @@ fn named(path: &Path, kind: io::ErrorKind, why: impl std::fmt::Display) -> io::E
     let name = if path == Path::new("-") {
         "standard output".into()
     } else {
-        path.display().to_string()
+        shown::path(path)
     };
     io::Error::new(kind, format!("{name}: cannot be written: {why}"))
 }

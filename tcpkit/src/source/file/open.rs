@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::stream::Stream;
 use super::unpack::{self, Packing};
 use super::{FileSource, SourceError, Walk};
+use crate::source::shown;
 
 /// Bytes that tell what a file is.
 const MAGIC: usize = 4;
@@ -25,7 +26,7 @@ pub(super) fn path(path: &Path, ended: &dyn Fn() -> bool) -> Result<FileSource, 
         let input = Plain::standard_input().map_err(|error| cannot(name, &error))?;
         return reader(name, Box::new(input), None, ended);
     }
-    let name = path.display().to_string();
+    let name = shown::path(path);
     let (file, metadata) = File::open(path)
         .and_then(|file| file.metadata().map(|metadata| (file, metadata)))
         .map_err(|error| cannot(&name, &error))?;
