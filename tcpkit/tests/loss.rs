@@ -87,6 +87,57 @@ fn cases_with_frames_left_out_hold_nothing_wrong() {
     }
 }
 
+/// A snap length cuts frames: nothing that is told for certain is wrong, and long values cost nothing.
+#[test]
+fn cut_frames_leave_pairs_right_and_long_values_exact() {
+    for case in Case::all().iter().filter(|case| is_whole(case)) {
+        let whole = ends(&case.report());
+        for length in [70, 96, 128, 200] {
+            let found = ends(&snapped(case, length));
+            let wrong: Vec<_> = found.difference(&whole).collect();
+            assert!(wrong.is_empty(), "{} at {length}: {wrong:?}", case.name);
+            if case.name == "redis-split" && length >= 96 {
+                assert_eq!(found.len(), whole.len(), "at {length}");
+            }
+        }
+    }
+}
+
+/// Client, and frames in which request and response begin, of what is exact.
+fn ends(report: &Report) -> BTreeSet<(String, u64, u64)> {
+    let exact = report.exchanges.iter();
+    let exact = exact.filter(|exchange| exchange["confidence"] == "exact");
+    exact
+        .map(|exchange| {
+            let place = |name| frame(exchange, name);
+            (
+                exchange["client"].to_string(),
+                place("request_first"),
+                place("response_first"),
+            )
+        })
+        .collect()
+}
+
+/// Keeps so many bytes of each frame.
+fn snapped(case: &Case, length: usize) -> Report {
+    let file = std::fs::read(case.input()).unwrap();
+    let (header, frames) = split(&file);
+    let mut bytes = header.to_vec();
+    for frame in frames {
+        let kept = length.min(frame.len() - 16);
+        bytes.extend(&frame[..8]);
+        bytes.extend((kept as u32).to_le_bytes());
+        bytes.extend(&frame[12..16 + kept]);
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("snap-{}-{length}.pcap", case.name));
+    std::fs::write(&path, bytes).unwrap();
+    let report = Report::of(&path, &case.args());
+    std::fs::remove_file(&path).unwrap();
+    report
+}
+
 /// Leaves out each frame with a probability of one in `rate`.
 fn lossy(case: &Case, seed: u64, rate: u64) -> Tally {
     let file = std::fs::read(case.input()).unwrap();

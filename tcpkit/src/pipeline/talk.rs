@@ -658,35 +658,10 @@ impl Talk {
             time: gap.time,
             bytes: gap.bytes,
         });
-        let d = direction.index();
-        let mark = Mark {
-            time: gap.time,
-            frame: gap.frame,
-        };
-        let parse = &mut self.parse[d];
-        let mut missing = gap.bytes;
-        if parse.skip > 0 && gap.bytes > 0 {
-            let skipped = parse.skip.min(missing);
-            parse.skip -= skipped;
-            missing -= skipped;
-            if parse.skip == 0 {
-                let run = Run {
-                    bytes: &[],
-                    old: 0,
-                    offset: gap.offset + skipped,
-                    first: mark,
-                    last: mark,
-                    segment: Segment::default(),
-                    datagram: false,
-                    resumed: true,
-                };
-                self.run(direction, &run, (0, run.resumed), lent);
-            }
-            if missing == 0 {
-                return;
-            }
+        if gap.bytes > 0 && self.is_stepped_over(direction, gap, lent) {
+            return;
         }
-        let parse = &mut self.parse[d];
+        let parse = &mut self.parse[direction.index()];
         parse.skip = 0;
         parse.lost = true;
         parse.tail = None;
@@ -702,6 +677,51 @@ impl Talk {
         } else {
             self.pairing.joined();
         }
+    }
+
+    /// Whether no byte of a gap need be seen: they were to be skipped, or what was seen says what they are.
+    fn is_stepped_over(&mut self, direction: Direction, gap: &Gap, lent: &mut Lent<'_>) -> bool {
+        let mark = Mark {
+            time: gap.time,
+            frame: gap.frame,
+        };
+        let mut run = Run {
+            bytes: &[],
+            old: 0,
+            offset: gap.offset,
+            first: mark,
+            last: mark,
+            segment: Segment::default(),
+            datagram: false,
+            resumed: true,
+        };
+        let parse = &mut self.parse[direction.index()];
+        let skipped = parse.skip.min(gap.bytes);
+        let missing = gap.bytes - skipped;
+        parse.skip -= skipped;
+        if skipped > 0 && parse.skip == 0 {
+            run.offset += skipped;
+            self.run(direction, &run, (0, run.resumed), lent);
+        }
+        if missing == 0 {
+            return true;
+        }
+        let parse = &self.parse[direction.index()];
+        if parse.lost || parse.skip > 0 || parse.has_tail() {
+            return false;
+        }
+        let State::Speaking { dissector, .. } = &mut self.state else {
+            return false;
+        };
+        let Some(implied) = dissector.implied(direction, missing) else {
+            return false;
+        };
+        run.bytes = implied;
+        run.offset = gap.offset + gap.bytes - implied.len() as u64;
+        let consumed = self.run(direction, &run, (0, run.resumed), lent);
+        let left = implied.get(consumed..).unwrap_or_default();
+        self.leave(direction, left, mark, lent);
+        true
     }
 
     /// A direction has ended at `offset`, as was found out at `now`.

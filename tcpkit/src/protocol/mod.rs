@@ -247,6 +247,14 @@ pub trait Dissector: Send {
     /// one whose head was complete is ended, marked [`Message::CUT`].
     fn gap(&mut self, direction: Direction, out: &mut Output);
 
+    /// `lost` bytes of `direction` were never seen, the first of them right behind what was consumed and skipped. Where
+    /// the message that was begun says what they are, as a string of known length and its end do, this is how they
+    /// end: that is shown to [`Dissector::parse`] as if it had been seen, and nothing is lost but the text.
+    fn implied(&mut self, direction: Direction, lost: u64) -> Option<&'static [u8]> {
+        let _ = (direction, lost);
+        None
+    }
+
     /// `direction` has ended (FIN, RST, or the end of the capture). Ends what is ended by that:
     /// `last` is when the last byte of the direction was seen, `offset` where it ended.
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output);

@@ -188,6 +188,13 @@ impl Dissector for RedisDissector {
         self.session.lose();
     }
 
+    fn implied(&mut self, direction: Direction, lost: u64) -> Option<&'static [u8]> {
+        match direction {
+            Direction::ToServer => self.request.as_mut()?.implied(lost),
+            Direction::ToClient => self.response.as_mut()?.walk.implied(lost),
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.session.bytes()
     }

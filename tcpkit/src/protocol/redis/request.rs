@@ -393,6 +393,14 @@ impl Partial {
         Ok((wanted, Step::More((left - wanted) as u64)))
     }
 
+    /// How `lost` bytes end that all belong to the argument that was begun; no more text is kept behind them.
+    pub(super) fn implied(&mut self, lost: u64) -> Option<&'static [u8]> {
+        let end = self.inside.then_some(&mut self.bytes);
+        let end = token::string_lost(end?, lost)?;
+        self.keep = false;
+        Some(end)
+    }
+
     /// Where the request ends, if only bytes of its last argument are missing.
     pub(super) fn end(&self) -> Option<u64> {
         let last = self.inside && self.reader.arguments == self.arguments;

@@ -227,6 +227,12 @@ impl Walk {
         self.depth == 1 && self.attributes & 1 == 0
     }
 
+    /// How `lost` bytes end that all belong to the string that was begun.
+    pub(super) fn implied(&mut self, lost: u64) -> Option<&'static [u8]> {
+        let left = self.inside.then_some(&mut self.bytes);
+        token::string_lost(left?, lost)
+    }
+
     /// A string's bytes and its line end.
     #[inline]
     fn body(&mut self, rest: &[u8]) -> Progress {

@@ -163,6 +163,17 @@ pub(super) fn line(bytes: &[u8], seen: usize) -> Option<&[u8]> {
     bytes.get(..at)
 }
 
+/// How `lost` bytes end, all of a string of which so many bytes are `left`, and then its line end.
+pub(super) fn string_lost(left: &mut u32, lost: u64) -> Option<&'static [u8]> {
+    let Some(behind) = lost.checked_sub(u64::from(*left)) else {
+        *left -= lost as u32;
+        return Some(b"");
+    };
+    let end = b"\r\n".get(..usize::try_from(behind).ok()?)?;
+    *left = 0;
+    Some(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
