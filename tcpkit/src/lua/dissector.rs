@@ -21,6 +21,8 @@ use crate::wire::Transport;
 
 /// Status codes from here on are words that the script chose, below are numbers.
 const WORDS: u16 = 0x8000;
+/// Of a word that is not kept.
+const OTHER: u16 = u16::MAX;
 
 /// The script that a protocol is taught by, at the moment: a reload puts another one here.
 pub type Teacher = Arc<RwLock<Arc<Host>>>;
@@ -73,7 +75,7 @@ impl Taught {
         Arc::clone(&teacher)
     }
 
-    /// The code of a status that the script named. Words that no more fit are 0.
+    /// The code of a status that the script named. Words that no more fit are [`OTHER`].
     fn code(&self, status: &[u8]) -> u16 {
         let word = shown(status);
         if let Ok(number) = word.parse::<u16>()
@@ -86,7 +88,7 @@ impl Taught {
             return WORDS + place as u16;
         }
         if words.len() >= limits::LUA_LABELS || status.len() > 64 {
-            return 0;
+            return OTHER;
         }
         words.push(word.leak());
         WORDS + words.len() as u16 - 1
