@@ -167,7 +167,22 @@ impl Wire {
         if self.opaque.is_some() || (rest == 0 && harmless == 0) {
             return;
         }
-        if rest > 0 {
+        let is_known = rest > 0 && half.held.is_empty() && half.skip == 0 && !half.lost;
+        if harmless > 0 && is_known {
+            self.step(direction, now, &mut false);
+        }
+        let implied = match is_known {
+            true => self.dissector.implied(direction, rest),
+            false => None,
+        };
+        let half = &mut self.halves[direction.index()];
+        if let Some(implied) = implied {
+            half.offset += rest - implied.len() as u64;
+            half.held.extend_from_slice(implied);
+            (half.first, half.last) = (now, now);
+            self.step(direction, now, &mut false);
+            self.run(direction, now);
+        } else if rest > 0 {
             half.offset += rest + half.held.len() as u64;
             half.held.clear();
             half.old = 0;

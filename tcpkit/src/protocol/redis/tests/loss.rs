@@ -9,6 +9,9 @@ use std::collections::HashSet;
 use super::drive::{Driver, command};
 use crate::flow::Direction;
 use crate::protocol::Message;
+use crate::protocol::driven::Wire;
+use crate::protocol::redis::Redis;
+use crate::wire::Transport;
 
 /// A small generator, so that runs are alike (Knuth's MMIX constants).
 struct Dice(u64);
@@ -218,6 +221,56 @@ fn nothing_false_and_nearly_all_found() {
     }
     assert!(all.wrong * 10_000 <= all.right, "{all:?}");
     assert!(all.right * 100 >= all.whole * 95, "{all:?}");
+}
+
+/// A string says how long it is: of the rest of it, and its end, nothing need be seen.
+#[test]
+fn the_rest_of_a_string_is_known() {
+    let value = vec![b'v'; 200];
+    let set = command(&[b"SET", b"key", &value]);
+    let options = command(&[b"SET", b"key", &value, b"EX", b"10"]);
+    let list = [b"*2\r\n", &bulk(&value)[..], &bulk(&value)].concat();
+    let tail = b"$2\r\nEX\r\n$2\r\n10\r\n".len();
+    let whole = [
+        (Direction::ToServer, set.clone(), 60..set.len()),
+        (Direction::ToClient, b"+OK\r\n".to_vec(), 0..0),
+        (Direction::ToServer, set.clone(), 60..set.len() - 1),
+        (Direction::ToClient, b"+OK\r\n".to_vec(), 0..0),
+        (
+            Direction::ToServer,
+            options.clone(),
+            60..options.len() - tail,
+        ),
+        (Direction::ToClient, b"+OK\r\n".to_vec(), 0..0),
+        (Direction::ToServer, set.clone(), 60..100),
+        (Direction::ToClient, b"+OK\r\n".to_vec(), 0..0),
+        (Direction::ToServer, command(&[b"GET", b"key"]), 0..0),
+        (Direction::ToClient, bulk(&value), 20..208),
+        (Direction::ToServer, command(&[b"MGET", b"a", b"b"]), 0..0),
+        (Direction::ToClient, list.clone(), 20..212),
+        (Direction::ToServer, command(&[b"MGET", b"a", b"b"]), 0..0),
+        (Direction::ToClient, list.clone(), 230..list.len()),
+    ];
+    let tell = |lossy: bool| {
+        let mut wire = Wire::new(&Redis, Transport::Tcp);
+        for (direction, bytes, lost) in &whole {
+            if lossy && !lost.is_empty() {
+                wire.send(*direction, &bytes[..lost.start]);
+                wire.lose(*direction, lost.len() as u64);
+                if lost.end < bytes.len() {
+                    wire.send(*direction, &bytes[lost.end..]);
+                }
+            } else {
+                wire.send(*direction, bytes);
+            }
+        }
+        wire.close();
+        assert!(wire.malformed.is_empty(), "{:?}", wire.malformed);
+        let mut told = wire.told;
+        told.iter_mut().for_each(|told| told.text.clear());
+        told
+    };
+    assert_eq!(tell(true), tell(false));
 }
 
 /// Input that looks like messages again and again, and never is, costs a bounded effort.
