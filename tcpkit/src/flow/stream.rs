@@ -122,7 +122,7 @@ pub enum Seen {
 struct Way {
     /// Stream offset of `next`.
     offset: u64,
-    /// When bytes were last seen that were no copy.
+    /// When bytes were last seen that were no copy; of a direction that ends unbegun, when its FIN was.
     newest: Timestamp,
     /// Sequence number of the next byte.
     next: u32,
@@ -344,9 +344,9 @@ impl Conversation {
         self.ways.iter().all(|way| way.has(ENDED))
     }
 
-    /// Whether segments are held back.
+    /// Whether something is held back: segments, or an end.
     pub fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+        self.waiting.is_some() || self.ways.iter().any(Way::ends_unbegun)
     }
 
     /// Bytes held back, with what holding them costs.
@@ -427,6 +427,9 @@ impl Conversation {
         if packet.flags & flag::FIN != 0 && !self.ways[d].has(FIN) {
             self.ways[d].fin = end;
             self.ways[d].flags |= FIN;
+            if self.ways[d].ends_unbegun() {
+                self.ways[d].newest = packet.time;
+            }
         }
         let way = &mut self.ways[d];
         if len == 0 || way.has(ENDED) {
@@ -567,7 +570,10 @@ impl Conversation {
         }
         for direction in [Direction::ToServer, Direction::ToClient] {
             let way = &mut self.ways[direction.index()];
-            if way.flags & (FIN | ENDED) == FIN && (way.next == way.fin || !way.has(STARTED)) {
+            let is_at_end = way.flags & (FIN | ENDED) == FIN && way.next == way.fin;
+            // Its beginning may have been overtaken.
+            let is_late = flush || now.is_past(way.newest, limits::REORDER_TIME);
+            if way.ends_unbegun() && is_late || way.has(STARTED) && is_at_end {
                 way.flags |= ENDED;
                 return Some(Piece::End(direction, way.offset));
             }
@@ -829,6 +835,11 @@ fn there_and_back(ways: &mut [Way; 2], direction: Direction) -> (&mut Way, &mut 
 }
 
 impl Way {
+    /// Whether a FIN is all that was seen of it.
+    fn ends_unbegun(&self) -> bool {
+        self.flags & (STARTED | FIN | ENDED) == FIN
+    }
+
     /// What an acknowledgement says of bytes: a FIN takes a sequence number and is none (RFC 9293, section 3.4).
     fn bytes_of(&self, ack: u32) -> u32 {
         let of_fin = self.has(FIN) && ack == self.fin.wrapping_add(1);

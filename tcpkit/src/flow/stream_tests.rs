@@ -194,6 +194,27 @@ fn disturb(frames: &[Sent], moves: &[u8], doubles: &[bool]) -> Vec<Sent> {
     keyed.into_iter().map(|(_, frame)| frame).collect()
 }
 
+#[test]
+fn an_end_that_overtakes_its_beginning_waits_for_it() {
+    let (frames, bytes) = conversation(&[(true, vec![1])], [0, 0], true);
+    let [syn, both, ack, data, client_fin, server_fin, last] = frames.try_into().unwrap();
+    let told = play(&[syn, ack, client_fin, server_fin.clone(), both, data, last]);
+    assert_eq!(told.bytes, bytes);
+    assert_eq!(told.ends, [true; 2]);
+    // Alone, it ends what was never seen, once nothing can come any more.
+    let mut conversation = Conversation::default();
+    let fin = packet(&server_fin, 1);
+    conversation.push(Direction::ToClient, &fin);
+    assert!(conversation.next(fin.time).is_none() && conversation.is_waiting());
+    let later = Timestamp(fin.time.0 + 200_000_001);
+    let told = conversation.next(later);
+    assert!(
+        matches!(told, Some(Piece::End(Direction::ToClient, _))),
+        "{told:?}"
+    );
+    assert!(!conversation.is_waiting() && conversation.flush(later).is_none());
+}
+
 proptest! {
     #[test]
     fn in_order_bytes_come_out_as_sent_without_being_held(
