@@ -4,7 +4,7 @@ use super::{alone, is_privileged};
 use crate::source::ebpf::cost::measure;
 
 #[test]
-fn a_larger_frame_costs_more_and_every_run_is_of_the_program_that_is_named() {
+fn every_run_is_of_the_program_that_is_named() {
     if !is_privileged() {
         return;
     }
@@ -12,5 +12,6 @@ fn a_larger_frame_costs_more_and_every_run_is_of_the_program_that_is_named() {
     let cost = measure(1 << 20).unwrap();
     assert!(cost.empty > 0 && cost.empty < cost.small, "{cost:?}");
     assert!(cost.unmonitored < cost.small, "{cost:?}");
-    assert!(cost.small < cost.large, "{cost:?}");
+    // Not that a full frame costs more than a small one: processors copy a kilobyte in the time that a cache miss takes.
+    assert!(cost.unmonitored < cost.large, "{cost:?}");
 }
