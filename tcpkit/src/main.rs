@@ -64,13 +64,14 @@ fn top(options: &Options, from: Option<SocketAddr>) -> anyhow::Result<()> {
 /// What the host can do; with `clean`, removes what earlier runs left behind.
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 fn doctor(interface: Option<&str>, clean: bool) -> anyhow::Result<()> {
-    use tcpkit::source::ebpf;
+    use tcpkit::source::{ebpf, shown};
+
     let report = if clean {
         ebpf::clean(interface)?.join("\n") + "\n"
     } else {
         ebpf::doctor(interface)?
     };
-    Ok(print(report.as_bytes())?)
+    Ok(print(shown::sentence(&report).as_bytes())?)
 }
 
 #[cfg(not(all(feature = "ebpf", target_os = "linux")))]

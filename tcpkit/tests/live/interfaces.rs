@@ -11,6 +11,7 @@ use crate::common::Script;
 use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, connect, privileged};
 use crate::run::{Run, assert_exact, requests};
 use crate::servers::{REDIS, Redis};
+use crate::support::program;
 
 const ANY: [&str; 7] = ["-i", "any", "-p", "6379", "-q", "--format", "json"];
 
@@ -98,6 +99,31 @@ fn an_interface_that_appears_later_is_captured() {
         let report = run.stop().report();
         assert_exact(&report.summary, "late0");
         assert_eq!(requests(&report.summary, REDIS, "SET"), redis.calls("SET"));
+    }
+}
+
+/// The kernel takes any byte but a slash, a colon and space for a name.
+#[test]
+fn a_name_with_bytes_that_a_terminal_acts_on_is_shown() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let name = "a\x1b[31m";
+    namespace.ip(&["link", "add", name, "type", "bridge"]);
+    namespace.ip(&["link", "set", name, "up"]);
+    for engine in ENGINES {
+        let run = Run::start(&namespace, &[engine, &["-i", name, "-q"][..]].concat());
+        let ended = run.stop();
+        let all = ended.said + &ended.output;
+        assert!(!all.contains('\x1b') && all.contains("a\\x1b[31m"), "{all}");
+    }
+    for args in [&["doctor"][..], &["-i", "nowhere"]] {
+        let mut command = namespace.command(&program().to_string_lossy());
+        let output = command.args(args).output().unwrap();
+        let all = [output.stdout, output.stderr].concat();
+        let all = String::from_utf8(all).unwrap();
+        assert!(!all.contains('\x1b') && all.contains("a\\x1b[31m"), "{all}");
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::snapshot::{Ring, Stage};
 use crate::source::live::{Counters, RingFill};
+use crate::source::shown;
 
 /// A live run's own account, by stage.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -74,7 +75,8 @@ impl Live {
     /// # Errors
     /// When `out` cannot be written.
     pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        write!(out, "engine: {}: ", self.engine)?;
+        // It names interfaces, and those may hold any byte.
+        write!(out, "engine: {}: ", shown::sentence(&self.engine))?;
         if let Some(seen) = self.seen {
             write!(out, "{seen} frames seen, ")?;
         }
