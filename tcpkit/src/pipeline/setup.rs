@@ -207,21 +207,26 @@ fn selector(options: &Options) -> Selector {
     };
     let mut selector = Selector::new(kind, options.servers.clone());
     for ports in &options.ports {
-        let kind = match ports.protocol.unwrap_or(mode) {
-            Mode::Auto => Kind::Auto,
-            Mode::Raw => Kind::Raw,
-            Mode::Protocol(protocol) => Kind::Forced(protocol),
-        };
-        selector.add_ports(ports.first..=ports.last, kind);
+        let mode = ports.protocol.unwrap_or(mode);
+        selector.add_ports(ports.first..=ports.last, kind_at_port(mode));
     }
     if options.read.is_none() && options.ports.is_empty() {
         for port in well_known(mode) {
-            selector.add_ports(port..=port, kind);
+            selector.add_ports(port..=port, kind_at_port(mode));
         }
     }
     let (tcp, udp) = transports(options);
     selector.transports(tcp, udp);
     selector
+}
+
+/// What a port is taken for that was asked for, or is a mode's own: that says enough, whatever the first bytes are.
+fn kind_at_port(mode: Mode) -> Kind {
+    match mode {
+        Mode::Auto => Kind::Auto,
+        Mode::Raw => Kind::Raw,
+        Mode::Protocol(protocol) => Kind::Forced(protocol),
+    }
 }
 
 /// The ports that a mode's servers listen on, ascending, each once; none for raw mode, which is of any port.

@@ -1,5 +1,7 @@
 //! A process's life: background, signals, rights given up, rights missing.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,7 +13,7 @@ use crate::ENGINES;
 use crate::clients;
 use crate::net::{Namespace, Pair, SERVER_V4, privileged};
 use crate::run::Run;
-use crate::servers::{Redis, scratch};
+use crate::servers::{REDIS, Redis, scratch};
 use crate::support::{self, program};
 
 /// Waits for something to become true.
@@ -264,5 +266,27 @@ fn without_ports_the_modes_own_are_captured() {
             clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
             assert_eq!(run.stop().report().exchanges.len(), expected, "{mode}");
         }
+    }
+}
+
+/// Bytes that might be of several protocols are of the mode's, at its own port.
+#[test]
+fn a_conversation_at_the_modes_port_is_followed_from_its_first_byte() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = ["-m", "redis", "--format", "json"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        pair.client.within(|| {
+            for _ in 0..10 {
+                let mut stream = TcpStream::connect((SERVER_V4, REDIS)).unwrap();
+                stream.write_all(b"get nothing\r\n").unwrap();
+                stream.read_exact(&mut [0; 5]).unwrap();
+            }
+        });
+        assert_eq!(run.stop().report().exchanges.len(), 10, "{engine:?}");
     }
 }
