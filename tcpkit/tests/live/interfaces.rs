@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::ENGINES;
 use crate::clients;
 use crate::common::Script;
-use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, connect, privileged};
+use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, SERVER_V6, connect, privileged};
 use crate::run::{Run, assert_exact, requests};
 use crate::servers::{REDIS, Redis};
 use crate::support::program;
@@ -148,6 +148,40 @@ fn the_last_interface_going_ends_the_run_with_its_summary() {
             ended.said
         );
         assert!(ended.output.contains("port 6379: 20"), "{}", ended.output);
+    }
+}
+
+/// Options for the receiver stand before the TCP header.
+#[test]
+fn what_lies_behind_an_extension_header_is_captured() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = ["-i", SERVER_IF, "-p", "6379", "-q", "--format", "json"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        let script = r#"
+import socket, sys
+peer = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+peer.setsockopt(socket.IPPROTO_IPV6, 59, bytes([0, 0, 1, 4, 0, 0, 0, 0]))
+peer.connect((sys.argv[1], 6379))
+for _ in range(20):
+    peer.sendall(b"GET nothing\r\n")
+    peer.recv(99)
+"#;
+        let mut client = pair.client.command("python3");
+        assert!(
+            client
+                .args(["-c", script, SERVER_V6])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let report = run.stop().report();
+        assert_exact(&report.summary, "extension header");
+        assert_eq!(requests(&report.summary, REDIS, "GET"), 20, "{engine:?}");
     }
 }
 

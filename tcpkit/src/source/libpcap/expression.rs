@@ -51,6 +51,10 @@ fn moves_offsets(user: &str) -> bool {
         .any(|word| WORDS.contains(&word))
 }
 
+/// IPv6 behind options for each hop or for the end, or a routing header: what comes then the language finds by a loop, which no
+/// kernel runs. ICMP is told where it comes at once: each host sends its multicast reports so.
+const EXTENDED: &str = "(ip6[6] == 0 or ip6[6] == 43 or ip6[6] == 60) and ip6[40] != 58";
+
 fn interesting(interest: &Interest) -> String {
     let mut kinds = Vec::new();
     if interest.tcp {
@@ -61,6 +65,9 @@ fn interesting(interest: &Interest) -> String {
         // Fragments after the first carry no ports.
         kinds.push("ip proto 17 and ip[6:2] & 0x1fff != 0".to_owned());
         kinds.push("ip6[6] == 44".to_owned());
+    }
+    if interest.tcp || interest.udp {
+        kinds.push(EXTENDED.to_owned());
     }
     all_of(&[&any_of(&kinds), &servers(&interest.servers)])
 }

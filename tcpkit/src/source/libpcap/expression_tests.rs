@@ -132,6 +132,24 @@ fn fragments_are_kept_for_udp() {
 }
 
 #[test]
+fn what_lies_behind_an_extension_header_is_kept() {
+    for header in [0, 43, 60] {
+        for transport in [6, 17] {
+            let mut packet = tcp6(6379, ACK, 9, 1);
+            packet[6] = header;
+            packet.splice(40..40, [transport, 0, 1, 4, 0, 0, 0, 0]);
+            for tags in [&[][..], &[5]] {
+                assert!(keeps(&redis(), &packet, tags), "{header} {transport}");
+            }
+        }
+    }
+    let mut report = tcp6(6379, ACK, 9, 1);
+    report[6] = 0;
+    report.splice(40..40, [58, 0, 5, 2, 0, 0, 1, 0]);
+    assert!(!keeps(&redis(), &report, &[]));
+}
+
+#[test]
 fn servers_narrow() {
     for (network, kept) in [
         ("10.0.0.2/32", true),
