@@ -180,3 +180,9 @@ pub trait Source {
     /// What could not be delivered, so far.
     fn report(&self) -> SourceReport;
 }
+
+/// Where this program lies, for commands that a user is told to run.
+fn own_path() -> String {
+    let path = std::env::current_exe();
+    path.map_or_else(|_| "tcpkit".to_owned(), |path| path.display().to_string())
+}

@@ -13,6 +13,7 @@ use super::ring::Ring;
 use super::{Refusal, system};
 use crate::limits::{RING_BYTES, RING_BYTES_A_CPU, RING_LOOKS, RINGS_BYTES};
 use crate::source::live::Interest;
+use crate::source::own_path;
 
 /// The object, built by `cargo xtask ebpf`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/tcpkit.bpf.o");
@@ -206,16 +207,26 @@ fn missing(name: &str) -> EbpfError {
     aya::maps::MapError::InvalidName { name }.into()
 }
 
-/// Why the kernel refused, with what to do where that is known.
+/// Why the kernel refused, with what to do where that is known. Missing rights are the reason whatever the kernel says:
+/// without `CAP_PERFMON` it calls a program invalid.
 fn refused(error: &(dyn std::error::Error + 'static)) -> Refusal {
     let kernel = system::kernel_release();
-    let denied = matches!(system::os_code(error), Some(libc::EPERM | libc::EACCES));
-    if denied && !system::has_capabilities() {
+    let missing = system::missing_capabilities();
+    if !missing.is_empty() {
         return Refusal(format!(
-            "eBPF needs {}: run as root, or grant them with `sudo setcap {}+ep PATH-OF-TCPKIT`",
+            "eBPF needs {}; missing {}: run as root, or grant them with `sudo setcap {}+ep {}`",
             system::CAPABILITIES,
+            missing.join(", "),
             system::CAPABILITIES.replace(", ", ",").to_lowercase(),
+            own_path(),
         ));
     }
-    Refusal(format!("the kernel ({kernel}) refuses eBPF: {error}"))
+    let why = system::with_causes(error);
+    let within = match system::os_code(error) {
+        Some(libc::EPERM) if system::is_in_user_namespace() => {
+            "; rights inside a user namespace are not enough"
+        }
+        _ => "",
+    };
+    Refusal(format!("the kernel ({kernel}) refuses eBPF: {why}{within}"))
 }

@@ -58,6 +58,13 @@ pub(super) enum Command {
     LinkCreate = 28,
 }
 
+/// Whether its capabilities are those of a user namespace, which the kernel does not ask for eBPF.
+pub(super) fn is_in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let whole = ["0", "0", "4294967295"];
+    !map.is_empty() && !map.split_whitespace().eq(whole)
+}
+
 /// Calls bpf(2); returns what the call does.
 ///
 /// # Errors
@@ -107,9 +114,48 @@ pub(super) fn os_code(error: &(dyn std::error::Error + 'static)) -> Option<i32> 
     causes.find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
 }
 
+/// What an error says, and each cause that it does not tell itself.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    // What a verifier did not say.
+    let empty = "Verifier output:";
+    let rest = said.trim_end();
+    rest.strip_suffix(empty)
+        .unwrap_or(rest)
+        .trim_end()
+        .to_owned()
+}
+
 fn effective_capabilities() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no map {0}")]
+    struct NoMap(&'static str, #[source] io::Error);
+
+    #[test]
+    fn causes_are_told_once() {
+        let denied = || io::Error::from_raw_os_error(libc::EPERM);
+        let error = NoMap("CONTROL", denied());
+        assert_eq!(with_causes(&error), format!("no map CONTROL: {}", denied()));
+        assert_eq!(with_causes(&denied()), denied().to_string());
+        let silent = io::Error::other("refused. Verifier output: ");
+        assert_eq!(with_causes(&silent), "refused.");
+    }
 }

@@ -4,7 +4,7 @@ use pcap::{Active, Capture, Device, Linktype, Precision};
 
 use super::super::datalink::{data_link, link_type};
 use super::super::live::Interest;
-use super::super::{LinkType, SourceError};
+use super::super::{LinkType, SourceError, own_path};
 use super::handle::words;
 use super::{BLOCK_TIME, expression};
 
@@ -183,8 +183,7 @@ fn refusal(name: &str, why: &str) -> String {
             "capturing on {name} needs the right to read /dev/bpf*, as root has it: {why}"
         );
     }
-    let program = std::env::current_exe()
-        .map_or_else(|_| "tcpkit".to_owned(), |path| path.display().to_string());
+    let program = own_path();
     format!(
         "capturing on {name} needs CAP_NET_RAW: run as root, or grant it with \
          `sudo setcap cap_net_raw+ep {program}` ({why})"
