@@ -57,7 +57,7 @@ fn ebpf(interest: &Interest, options: &Options, notices: &mut Vec<String>) -> Op
 /// Opens the engine that the options ask for, or the first that works. Why others do not is told to `notices`.
 ///
 /// # Errors
-/// When none works: why the last one does not; and when the one asked for is not in this build.
+/// When none works: why not, of each; and when the one asked for is not in this build.
 pub(super) fn open(
     interest: &Interest,
     options: &Options,
@@ -81,6 +81,7 @@ fn climb(
     if fit.peek().is_none() {
         bail!("{}", lacking(options));
     }
+    let mut refused: Vec<(&str, SourceError)> = Vec::new();
     while let Some(rung) = fit.next() {
         match ((rung.open)(interest, options, notices), fit.peek()) {
             (Ok(engine), _) => return Ok(engine),
@@ -89,11 +90,22 @@ fn climb(
                     "no {} here, trying {}: {why}",
                     rung.name, next.name
                 ));
+                refused.push((rung.name, why));
             }
-            (Err(why), None) => return Err(why.into()),
+            (Err(why), None) => bail!(together(&why.0, &refused)),
         }
     }
     Err(anyhow!("no capture engine is in this build"))
+}
+
+/// Why none works: the last one's reason, and those of the better ones, unless they say the same.
+fn together(last: &str, better: &[(&str, SourceError)]) -> String {
+    let clause = |why: &str| why.split(';').next().map(str::to_owned);
+    let others = better
+        .iter()
+        .filter(|(_, why)| clause(&why.0) != clause(last))
+        .map(|(name, why)| format!("; and no {name} here: {why}"));
+    format!("{last}{}", others.collect::<String>())
 }
 
 /// No engine of this build does what was asked for.
@@ -148,11 +160,21 @@ mod tests {
     #[test]
     fn a_step_down_says_why() {
         let (error, notices) = refused(&[REFUSES, REFUSES_TOO], "-i lo");
-        assert_eq!(error, "CAP_NET_RAW");
+        assert_eq!(error, "CAP_NET_RAW; and no eBPF here: the kernel says no");
         assert_eq!(
             notices,
             ["no eBPF here, trying libpcap: the kernel says no"]
         );
+    }
+
+    #[test]
+    fn what_all_of_them_say_is_told_once() {
+        let nowhere = Rung {
+            open: |_, _, _| Err(SourceError("CAP_NET_RAW; there are lo".to_owned())),
+            ..REFUSES
+        };
+        let (error, _) = refused(&[nowhere, REFUSES_TOO], "-i lo");
+        assert_eq!(error, "CAP_NET_RAW");
     }
 
     #[test]

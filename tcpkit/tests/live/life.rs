@@ -141,6 +141,14 @@ fn without_the_right_the_capability_and_what_grants_it_are_named() {
             "{said}"
         );
     }
+    // Whichever engine it would be.
+    let mut command = std::process::Command::new(&program);
+    command.args(["-i", "lo"]).uid(65534).gid(65534);
+    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    for needed in ["cap_net_raw+ep", "cap_bpf,cap_net_admin,cap_perfmon+ep"] {
+        let grant = format!("{needed} {}", program.display());
+        assert!(said.contains(&grant), "{said}");
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }
 
