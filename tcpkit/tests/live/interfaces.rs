@@ -185,6 +185,25 @@ for _ in range(20):
     }
 }
 
+/// A namespace in which nothing is up yet.
+#[test]
+fn without_an_interface_that_is_told() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    namespace.ip(&["link", "set", "lo", "down"]);
+    for engine in ENGINES {
+        let run = Run::start(&namespace, &[engine, &["-i", "any", "-q"][..]].concat());
+        let ended = run.stop();
+        for told in [&ended.said, &ended.output] {
+            let is_told =
+                told.contains("eBPF on no interface yet") || told.contains("libpcap on any");
+            assert!(is_told, "{told}");
+        }
+    }
+}
+
 /// Frames as a trunk port has them, tagged once and twice.
 #[test]
 fn vlan_tags_are_looked_behind() {

@@ -21,6 +21,8 @@ pub(super) struct Ladder {
     hooks: Hooks,
     has_tcx: bool,
     attached: Vec<Attached>,
+    /// What there was before the last interface went.
+    gone: Option<String>,
     notices: Vec<String>,
 }
 
@@ -55,6 +57,7 @@ impl Ladder {
             hooks,
             has_tcx,
             attached: Vec::new(),
+            gone: None,
             notices,
         };
         ladder.load_all()?;
@@ -136,8 +139,13 @@ impl Ladder {
                 .iter()
                 .any(|device| device.index == attached.ifindex)
         };
+        let before = self.describe();
         let gone = self.attached.extract_if(.., |attached| !here(attached));
-        gone.map(|attached| attached.name).collect()
+        let gone: Vec<String> = gone.map(|attached| attached.name).collect();
+        if self.attached.is_empty() && !gone.is_empty() {
+            self.gone = Some(format!("{before} (gone)"));
+        }
+        gone
     }
 
     /// Whether any interface is left.
@@ -145,8 +153,12 @@ impl Ladder {
         self.attached.is_empty()
     }
 
-    /// `TC (TCX) on eth0, eth1`; interfaces with other hooks after a semicolon.
+    /// `TC (TCX) on eth0, eth1`; interfaces with other hooks after a semicolon. Never empty.
     pub(super) fn describe(&self) -> String {
+        if self.attached.is_empty() {
+            let none = || "eBPF on no interface yet".to_owned();
+            return self.gone.clone().unwrap_or_else(none);
+        }
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
         for attached in &self.attached {
             match groups

@@ -37,6 +37,8 @@ pub struct Libpcap {
     interfaces: Vec<Interface>,
     /// Interfaces that are asked for by name and are not open.
     missing: Vec<String>,
+    /// The one that was open last, once none is.
+    last: Option<String>,
     looked: Instant,
     /// Frames handed on.
     delivered: u64,
@@ -60,6 +62,7 @@ impl Libpcap {
             handles: Vec::new(),
             interfaces: Vec::new(),
             missing: Vec::new(),
+            last: None,
             looked: Instant::now(),
             delivered: 0,
             closed: handle::Kernel::default(),
@@ -165,7 +168,9 @@ impl Libpcap {
         self.closed.add(handle.counters());
         let name = handle.name().to_owned();
         if self.handles.is_empty() {
-            return Err(SourceError(format!("capturing on {name} has ended: {why}")));
+            let ended = format!("capturing on {name} has ended: {why}");
+            self.last = Some(name);
+            return Err(SourceError(ended));
         }
         self.notices
             .push(format!("{name} is not captured any longer: {why}"));
@@ -203,6 +208,9 @@ impl Libpcap {
 
 impl Engine for Libpcap {
     fn describe(&self) -> String {
+        if let Some(last) = &self.last {
+            return format!("libpcap on {last} (gone)");
+        }
         let names: Vec<_> = self.handles.iter().map(Handle::name).collect();
         format!("libpcap on {}", names.join(", "))
     }
