@@ -204,6 +204,25 @@ fn without_an_interface_that_is_told() {
     }
 }
 
+/// The bridge is there before its ports are, as on hosts with containers.
+#[test]
+fn a_bridge_takes_xdp_from_none_of_its_ports() {
+    if !privileged() {
+        return;
+    }
+    let (host, client) = (Namespace::new(), Namespace::new());
+    host.ip(&["link", "add", "br0", "type", "bridge"]);
+    host.ip(&["link", "set", "br0", "up"]);
+    connect((&host, "port"), (&client, "eth0"), 1500);
+    host.ip(&["link", "set", "port", "master", "br0"]);
+    for interfaces in ["any", "br0,port"] {
+        let run = Run::start(&host, &["-i", interfaces, "-q", "--xdp"]);
+        let said = run.stop().said;
+        assert!(said.contains("XDP (native) and TC"), "{said}");
+        assert!(!said.contains("port: no XDP"), "{said}");
+    }
+}
+
 /// Frames as a trunk port has them, tagged once and twice.
 #[test]
 fn vlan_tags_are_looked_behind() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tcpkit_common::{EGRESS, INGRESS, IP, count, map};
 
-use super::interfaces::{Device, devices};
+use super::interfaces::{Device, devices, lower_first};
 use super::ladder::Ladder;
 use super::log::Diagnostics;
 use super::merge::{Drained, drain};
@@ -125,7 +125,9 @@ impl Rings {
                 && !self.ladder.has(device.index)
                 && !self.refused.contains(&device.index)
         });
-        for device in news.cloned().collect::<Vec<_>>() {
+        let mut news: Vec<_> = news.collect();
+        lower_first(&mut news, found);
+        for device in news.into_iter().cloned().collect::<Vec<_>>() {
             if self.seen.interfaces.len() >= INTERFACES {
                 break;
             }
@@ -320,7 +322,9 @@ fn diagnostics(interest: &Interest, ladder: &mut Ladder) -> Result<Option<Diagno
 /// The interfaces to begin with.
 fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, Refusal> {
     if names.is_empty() {
-        return Ok(found.iter().filter(|device| is_eligible(device)).collect());
+        let mut all: Vec<_> = found.iter().filter(|device| is_eligible(device)).collect();
+        lower_first(&mut all, found);
+        return Ok(all);
     }
     let named = |name: &String| {
         let device = found.iter().find(|device| device.name == *name);
@@ -332,7 +336,9 @@ fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, 
         }
         Ok(device)
     };
-    names.iter().map(named).collect()
+    let mut all: Vec<_> = names.iter().map(named).collect::<Result<_, _>>()?;
+    lower_first(&mut all, found);
+    Ok(all)
 }
 
 /// That there is no such interface, and which there are.

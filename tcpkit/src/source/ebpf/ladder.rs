@@ -303,7 +303,11 @@ fn is_taken(error: &io::Error) -> bool {
 /// What an error of attaching to XDP means.
 pub(super) fn reason(error: &io::Error, mtu: u32) -> String {
     match error.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => "another program is attached there".to_owned(),
+        Some(libc::EBUSY) => "another program is attached there".to_owned(),
+        Some(libc::EEXIST) => {
+            "another program is attached there, or to an interface above it, such as its bridge"
+                .to_owned()
+        }
         Some(libc::EOPNOTSUPP) => "the driver does not run such programs".to_owned(),
         Some(libc::ERANGE) => format!("frames of an MTU of {mtu} do not fit into what it takes"),
         Some(libc::EINVAL) => {
