@@ -58,8 +58,9 @@ pub(super) fn attach(
 
 /// Removes the filters that processes which are gone left behind on these interfaces; says what it removed.
 pub(super) fn clean(devices: &[Device]) -> Vec<String> {
-    let mut said = Vec::new();
-    for filter in left_behind(devices) {
+    let found = survey(devices);
+    let mut said: Vec<String> = found.untold().into_iter().collect();
+    for filter in found.left_behind {
         let way = if filter.is_ingress {
             "ingress"
         } else {
@@ -74,17 +75,48 @@ pub(super) fn clean(devices: &[Device]) -> Vec<String> {
     said
 }
 
-/// Filters of ours whose reader is gone.
-pub(super) fn left_behind(devices: &[Device]) -> Vec<Filter> {
-    let filters = devices.iter().flat_map(|device| {
+/// Filters of ours, but for those whose reader is alive.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// Their reader is gone.
+    pub(super) left_behind: Vec<Filter>,
+    /// How many there are of which that cannot be told.
+    unknown: usize,
+}
+
+impl Survey {
+    /// That there are some of which nothing can be told, and who can.
+    pub(super) fn untold(&self) -> Option<String> {
+        let count = self.unknown;
+        (count > 0).then(|| {
+            format!(
+                "whether {count} filters that carry our name are left behind by runs that were killed can be told with \
+                 CAP_SYS_ADMIN alone: `sudo tcpkit doctor --clean` removes those that are"
+            )
+        })
+    }
+}
+
+/// Looks for filters of ours.
+pub(super) fn survey(devices: &[Device]) -> Survey {
+    let mut found = Survey {
+        left_behind: Vec::new(),
+        unknown: 0,
+    };
+    let both = devices.iter().flat_map(|device| {
         let ingress = filters(device, true).unwrap_or_default();
         ingress
             .into_iter()
             .chain(filters(device, false).unwrap_or_default())
     });
-    filters
-        .filter(|filter| is_left_behind(filter.program))
-        .collect()
+    for filter in both {
+        match is_left_behind(filter.program) {
+            Some(true) => found.left_behind.push(filter),
+            Some(false) => {}
+            None => found.unknown += 1,
+        }
+    }
+    found
 }
 
 impl Filter {
@@ -146,9 +178,9 @@ fn filter(body: &[u8], interface: &str, is_ingress: bool) -> Option<Filter> {
     })
 }
 
-/// Whether a program's reader is gone. Where that cannot be told, it is taken to be alive.
-fn is_left_behind(id: u32) -> bool {
-    heartbeat(id).is_some_and(|last| BootClock::boot().saturating_sub(last) > HEARTBEAT_STALE)
+/// Whether a program's reader is gone; `None` where that cannot be told: only `CAP_SYS_ADMIN` may look into programs of others.
+fn is_left_behind(id: u32) -> Option<bool> {
+    heartbeat(id).map(|last| BootClock::boot().saturating_sub(last) > HEARTBEAT_STALE)
 }
 
 /// When the reader of a program was last alive.

@@ -232,7 +232,11 @@ fn bond_policy(name: &str) -> Option<String> {
 }
 
 fn left_behind(report: &mut String, found: &[Device]) {
-    let count = clsact::left_behind(found).len();
+    let survey = clsact::survey(found);
+    if let Some(untold) = survey.untold() {
+        line(report, "\nleft behind", &untold);
+    }
+    let count = survey.left_behind.len();
     if count > 0 {
         let how = format!(
             "{count} filters of runs that were killed; `tcpkit doctor --clean` removes them"

@@ -257,12 +257,39 @@ fn what_a_kill_leaves_at_clsact_is_removed_at_the_next_start_and_no_other() {
             said[0].starts_with("removed the filter tcpkit_out at egress of near"),
             "{said:?}"
         );
-        assert_eq!(clsact::left_behind(&found), []);
+        assert_eq!(clsact::survey(&found).left_behind, []);
         let wire = Wire::new("near");
         wire.send(&segment(PORT, 99));
         assert_eq!(left.seen(), 0, "removed");
         Wire::new("far").send(&segment(PORT, 99));
         assert_eq!(alive.seen(), 1, "the other one stays");
+    });
+}
+
+/// As the unit of dist/ runs it: with the rights to capture, but not to look into programs of others.
+#[test]
+fn without_the_right_to_look_what_may_be_left_behind_stays_and_is_told() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let found = devices().unwrap();
+        let _left = Neighbour::filter("near", program::EGRESS, false);
+        let all = capabilities(None).unwrap();
+        let mut fewer = capabilities(None).unwrap();
+        fewer.effective.remove(CapabilitySet::SYS_ADMIN);
+        set_capabilities(None, fewer).unwrap();
+        let said = clsact::clean(&found);
+        set_capabilities(None, all).unwrap();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains("1 filters") && said[0].contains("CAP_SYS_ADMIN"),
+            "{said:?}"
+        );
+        assert_eq!(clsact::survey(&found).left_behind.len(), 1);
     });
 }
 
