@@ -261,7 +261,15 @@ impl Run<'_> {
             saves_dropped: self.outputs.saves_dropped(),
             ..live
         });
-        let left = finished.and_then(|()| self.outputs.end(self.setup, summary));
+        // Frames that cannot be saved take nothing from the summary; a pipe that is closed ends it all quietly.
+        let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        let left = match finished {
+            Err(error) if is_closed(&error) => Err(error),
+            other => {
+                let ended = self.outputs.end(self.setup, summary);
+                other.and(ended)
+            }
+        };
         if let Ok(left @ 1..) = left {
             notices.push(format!(
                 "the report is not read: its last {left} lines are lost"

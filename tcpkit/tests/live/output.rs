@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::ENGINES;
 use crate::clients;
-use crate::net::{Pair, SERVER_V4, privileged};
+use crate::net::{Pair, SERVER_IF, SERVER_V4, privileged};
 use crate::run::{Run, assert_exact, requests};
 use crate::servers::{REDIS, Redis};
 use crate::support::Report;
@@ -75,6 +75,32 @@ fn a_report_that_is_never_read_does_not_keep_the_end() {
             ended.said
         );
         drop(stdout);
+    }
+}
+
+#[test]
+fn a_full_disk_for_saved_frames_ends_the_run_with_its_summary() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = ["-i", SERVER_IF, "-p", "6379", "-q", "-w", "/dev/full"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    clients::redis(&pair.client, SERVER_V4, 1000, 16, 1000);
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+            });
+            run.wait()
+        });
+        assert!(!ended.status.success());
+        let why = "/dev/full: cannot be written";
+        assert!(ended.said.contains(why), "{}", ended.said);
+        assert!(ended.output.contains("port 6379: "), "{}", ended.output);
     }
 }
 
