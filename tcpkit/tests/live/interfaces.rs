@@ -148,40 +148,11 @@ fn the_last_interface_going_ends_the_run_with_its_summary() {
             ended.said
         );
         assert!(ended.output.contains("port 6379: 20"), "{}", ended.output);
-    }
-}
-
-/// Options for the receiver stand before the TCP header.
-#[test]
-fn what_lies_behind_an_extension_header_is_captured() {
-    if !privileged() {
-        return;
-    }
-    let pair = Pair::new(1500);
-    let _redis = Redis::start(&pair.server);
-    for engine in ENGINES {
-        let args = ["-i", SERVER_IF, "-p", "6379", "-q", "--format", "json"];
-        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
-        let script = r#"
-import socket, sys
-peer = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-peer.setsockopt(socket.IPPROTO_IPV6, 59, bytes([0, 0, 1, 4, 0, 0, 0, 0]))
-peer.connect((sys.argv[1], 6379))
-for _ in range(20):
-    peer.sendall(b"GET nothing\r\n")
-    peer.recv(99)
-"#;
-        let mut client = pair.client.command("python3");
         assert!(
-            client
-                .args(["-c", script, SERVER_V6])
-                .status()
-                .unwrap()
-                .success()
+            ended.output.contains(" on tks (gone): "),
+            "{}",
+            ended.output
         );
-        let report = run.stop().report();
-        assert_exact(&report.summary, "extension header");
-        assert_eq!(requests(&report.summary, REDIS, "GET"), 20, "{engine:?}");
     }
 }
 
@@ -220,6 +191,40 @@ fn a_bridge_takes_xdp_from_none_of_its_ports() {
         let said = run.stop().said;
         assert!(said.contains("XDP (native) and TC"), "{said}");
         assert!(!said.contains("port: no XDP"), "{said}");
+    }
+}
+
+/// Options for the receiver stand before the TCP header.
+#[test]
+fn what_lies_behind_an_extension_header_is_captured() {
+    if !privileged() {
+        return;
+    }
+    let pair = Pair::new(1500);
+    let _redis = Redis::start(&pair.server);
+    for engine in ENGINES {
+        let args = ["-i", SERVER_IF, "-p", "6379", "-q", "--format", "json"];
+        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+        let script = r#"
+import socket, sys
+peer = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+peer.setsockopt(socket.IPPROTO_IPV6, 59, bytes([0, 0, 1, 4, 0, 0, 0, 0]))
+peer.connect((sys.argv[1], 6379))
+for _ in range(20):
+    peer.sendall(b"GET nothing\r\n")
+    peer.recv(99)
+"#;
+        let mut client = pair.client.command("python3");
+        assert!(
+            client
+                .args(["-c", script, SERVER_V6])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let report = run.stop().report();
+        assert_exact(&report.summary, "extension header");
+        assert_eq!(requests(&report.summary, REDIS, "GET"), 20, "{engine:?}");
     }
 }
 
