@@ -12,7 +12,7 @@
 //! * A quiet request has [`Message::QUIET`] and an id of its own, which its response, if one comes,
 //!   gets too.
 //! * A response that fits several quiet requests alike, or none, is one-way: not even its client can
-//!   tell. One that fits a quiet request and the always answered one behind it may be of either, and
+//!   tell. That one of their keys was found is told with the response that shows the misses of the others. One that fits a quiet request and the always answered one behind it may be of either, and
 //!   another of the latter's may follow or not: it is [`Message::UNSURE`], and so is the order from there on.
 //!
 //! A quiet read that stays silent found nothing: that miss is told with the response that shows it.
@@ -138,6 +138,8 @@ pub(super) struct Pending {
     constant: u32,
     /// Every request and response since the beginning is known.
     sure: bool,
+    /// Keys that were found for quiet requests in the queue, of which nobody can tell for which.
+    shared: u32,
     /// Responses in a row that nobody in the queue could have asked for.
     strays: u8,
 }
@@ -151,6 +153,7 @@ impl Pending {
             highest: 0,
             constant: 0,
             sure: true,
+            shared: 0,
             strays: 0,
         }
     }
@@ -183,6 +186,7 @@ impl Pending {
             Found::At(index) => return self.settle(index, reply, message),
             Found::Several => {
                 message.role = Role::OneWay;
+                self.shared = self.shared.saturating_add(message.hits);
                 self.give_up();
             }
             Found::Unsure => self.lose_order(message),
@@ -195,6 +199,7 @@ impl Pending {
     pub(super) fn forget(&mut self) {
         self.queue = VecDeque::new();
         self.sure = false;
+        self.shared = 0;
     }
 
     /// The memory that they take.
@@ -325,11 +330,13 @@ impl Pending {
             .drain(..index)
             .filter(|entry| entry.flags & unheard == unheard);
         let silent = silent.count() as u32;
+        let found = std::mem::take(&mut self.shared).min(silent);
         let entry = self.queue.pop_front()?;
         message.id = entry.id();
         entry.count_keys(reply, message);
         if self.sure {
-            message.misses = message.misses.saturating_add(silent);
+            message.hits = message.hits.saturating_add(found);
+            message.misses = message.misses.saturating_add(silent - found);
         }
         self.shrink();
         Some(entry.kind)
