@@ -15,6 +15,23 @@ use crate::support::program;
 
 const ANY: [&str; 7] = ["-i", "any", "-p", "6379", "-q", "--format", "json"];
 
+#[test]
+fn xdp_says_why_it_is_not_where_there_are_no_ethernet_headers() {
+    if !privileged() {
+        return;
+    }
+    let host = Namespace::new();
+    if !host.tunnel("t0") {
+        return;
+    }
+    let run = Run::start(&host, &["--xdp", "-i", "t0", "-p", "6379", "-q"]);
+    let said = run.stop().said;
+    assert!(
+        said.contains("t0: no XDP: its frames have no Ethernet headers"),
+        "{said}"
+    );
+}
+
 /// Client in a container, bridge on the host, server in another container: the host sees each frame on two veths
 /// and on the bridge.
 #[test]

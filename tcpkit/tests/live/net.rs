@@ -44,6 +44,22 @@ impl Namespace {
         ip(&[&["-n", self.name.as_str()], args].concat());
     }
 
+    /// Makes an interface whose frames have no Ethernet headers, if this kernel has such.
+    pub fn tunnel(&self, name: &str) -> bool {
+        let made = Command::new("ip")
+            .args([
+                "-n", &self.name, "tuntap", "add", "dev", name, "mode", "tun",
+            ])
+            .output();
+        let made = made.is_ok_and(|output| output.status.success());
+        if made {
+            self.ip(&["link", "set", name, "up"]);
+        } else {
+            say("no tun interfaces here: skipped");
+        }
+        made
+    }
+
     /// A program that will run inside. It becomes that program at once: its process id is the child's.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

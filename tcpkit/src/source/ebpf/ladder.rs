@@ -93,6 +93,10 @@ impl Ladder {
             links.push(fd);
             labels.push(label);
         } else {
+            if !is_ethernet && matches!(self.hooks, Hooks::Xdp(_)) {
+                let why = "its frames have no Ethernet headers, TC stands in";
+                self.notices.push(format!("{}: no XDP: {why}", device.name));
+            }
             let name = if is_ethernet {
                 program::INGRESS
             } else {
