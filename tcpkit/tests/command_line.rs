@@ -143,6 +143,23 @@ fn options_narrow_what_is_printed_and_what_is_counted() {
     }
 }
 
+/// Also where one frame holds the answers to many requests.
+#[test]
+fn a_run_ends_after_just_so_many_exchanges() {
+    let case = Case::named("redis-benchmark-64");
+    let mut command = tcpkit();
+    command.arg("-r").arg(case.input()).args(case.args());
+    command.args(["--format", "json", "-c", "5"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    let told = report(&output);
+    let objects = told.lines().map(|line| serde_json::from_str(line).unwrap());
+    let (summaries, exchanges): (Vec<Value>, Vec<Value>) =
+        objects.partition(|object: &Value| object["type"] == "summary");
+    assert_eq!(exchanges.len(), 5);
+    assert_eq!(summaries[0]["ports"][0]["requests"], 5);
+}
+
 #[test]
 fn a_stream_tells_what_its_file_tells() {
     let scratch = with_demo("stream");

@@ -64,7 +64,8 @@ pub(super) fn run(
     outputs.tell(notices);
     let stats = Stats::new(setup.rules(), &setup.asked);
     let desk = service.as_ref().map(|service| service.desk(0));
-    let outlet = Outlet::new(stats, sinks).with_desk(desk);
+    let count = options.count.unwrap_or(u64::MAX);
+    let outlet = Outlet::new(stats, sinks).with_desk(desk).with_most(count);
     let worker = Worker::new(setup.settings(0, 1), outlet);
     Run {
         setup,

@@ -167,8 +167,9 @@ impl Run<'_> {
         let (index, settings) = (worker, self.setup.settings(worker, workers));
         let stats = Stats::new(self.setup.rules(), &self.setup.asked);
         let desk = self.service.as_ref().map(|service| service.desk(index));
-        let mut worker = Worker::new(settings, Outlet::new(stats, sinks).with_desk(desk));
         let count = self.setup.options.count.unwrap_or(u64::MAX);
+        let outlet = Outlet::new(stats, sinks).with_desk(desk).with_most(count);
+        let mut worker = Worker::new(settings, outlet);
         let duration = self.setup.options.duration.unwrap_or(Duration::MAX);
         let ends = count < u64::MAX || duration < Duration::MAX;
         let most = if ends { 1 } else { BATCH };

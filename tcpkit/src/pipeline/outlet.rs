@@ -18,6 +18,8 @@ pub struct Outlet {
     pub stats: Stats,
     /// Exchanges with a latency, for `--count`.
     pub exchanges: u64,
+    /// No more of them than that are counted and told: a frame may hold many.
+    most: u64,
     /// Sentences for the user, in the order in which they came up.
     pub notices: Vec<String>,
     sinks: Vec<Box<dyn Sink + Send>>,
@@ -44,6 +46,7 @@ impl Outlet {
         Self {
             stats,
             exchanges: 0,
+            most: u64::MAX,
             notices,
             tells: !sinks.is_empty(),
             desk: None,
@@ -62,6 +65,11 @@ impl Outlet {
             self.tells = true;
         }
         self
+    }
+
+    /// Counts and tells so many exchanges with a latency at most.
+    pub fn with_most(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// Whether somebody reads statistics while the run goes on.
@@ -198,7 +206,9 @@ impl Report for Outlet {
     #[inline(always)]
     fn answered(&mut self, service: Service, tally: &Tally) {
         self.exchanges += 1;
-        self.stats.answered(service, tally);
+        if self.exchanges <= self.most {
+            self.stats.answered(service, tally);
+        }
     }
 
     fn ambiguous(&mut self, service: Service) {
@@ -211,6 +221,9 @@ impl Report for Outlet {
     }
 
     fn exchange(&mut self, service: Service, exchange: &Exchange<'_>) {
+        if self.exchanges > self.most {
+            return;
+        }
         if let Some(desk) = &mut self.desk {
             desk.detail.exchange(service, exchange);
         }

@@ -250,12 +250,14 @@ fn a_run_ends_after_so_many_exchanges() {
     let pair = Pair::new(1500);
     let _redis = Redis::start(&pair.server);
     for engine in ENGINES {
-        let args = ["-i", "any", "-p", "6379", "--format", "json", "-c", "7"];
-        let run = Run::start(&pair.server, &[engine, &args[..]].concat());
-        clients::redis(&pair.client, SERVER_V4, 100, 1, 10);
-        let ended = run.wait();
-        assert!(ended.took < Duration::from_secs(2));
-        assert_eq!(ended.report().exchanges.len(), 7);
+        for depth in [1, 16] {
+            let args = ["-i", "any", "-p", "6379", "--format", "json", "-c", "7"];
+            let run = Run::start(&pair.server, &[engine, &args[..]].concat());
+            clients::redis(&pair.client, SERVER_V4, 160, depth, 10);
+            let ended = run.wait();
+            assert!(ended.took < Duration::from_secs(2));
+            assert_eq!(ended.report().exchanges.len(), 7, "-P {depth}");
+        }
     }
 }
 
