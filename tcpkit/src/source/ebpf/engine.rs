@@ -321,11 +321,6 @@ fn diagnostics(interest: &Interest, ladder: &mut Ladder) -> Result<Option<Diagno
 
 /// The interfaces to begin with.
 fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, Refusal> {
-    if names.is_empty() {
-        let mut all: Vec<_> = found.iter().filter(|device| is_eligible(device)).collect();
-        lower_first(&mut all, found);
-        return Ok(all);
-    }
     let named = |name: &String| {
         let device = found.iter().find(|device| device.name == *name);
         let device = device.ok_or_else(|| unknown(name, found))?;
@@ -336,7 +331,10 @@ fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, 
         }
         Ok(device)
     };
-    let mut all: Vec<_> = names.iter().map(named).collect::<Result<_, _>>()?;
+    let mut all: Vec<_> = match names {
+        [] => found.iter().filter(|device| is_eligible(device)).collect(),
+        names => names.iter().map(named).collect::<Result<_, _>>()?,
+    };
     lower_first(&mut all, found);
     Ok(all)
 }

@@ -89,14 +89,10 @@ impl Ladder {
         let is_ethernet = device.link() == Some(LinkType::ETHERNET);
         let mut links = Vec::new();
         let mut labels = Vec::new();
-        if is_ethernet && let Some((fd, label)) = self.xdp(device)? {
+        if let Some((fd, label)) = self.xdp(device)? {
             links.push(fd);
             labels.push(label);
         } else {
-            if !is_ethernet && matches!(self.hooks, Hooks::Xdp(_)) {
-                let why = "its frames have no Ethernet headers, TC stands in";
-                self.notices.push(format!("{}: no XDP: {why}", device.name));
-            }
             let name = if is_ethernet {
                 program::INGRESS
             } else {
@@ -189,6 +185,11 @@ impl Ladder {
         let Hooks::Xdp(mode) = self.hooks else {
             return Ok(None);
         };
+        if device.link() != Some(LinkType::ETHERNET) {
+            let why = io::Error::other("its frames have no Ethernet headers, TC stands in");
+            self.step_down(device, "XDP", &why);
+            return Ok(None);
+        }
         let native = (Place::XdpNative, "XDP (native)");
         let generic = (Place::XdpGeneric, "XDP (generic)");
         let rungs = match mode {

@@ -110,14 +110,20 @@ pub(super) fn lift_memory_limit() {
 
 /// The error code of the operating system that an error is about.
 pub(super) fn os_code(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
+    causes(error).find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
+}
+
+/// The error, what caused it, and so on.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// What an error says, and each cause that it does not tell itself.
 pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut said = error.to_string();
-    for cause in std::iter::successors(error.source(), |error| error.source()) {
+    for cause in causes(error).skip(1) {
         let cause = cause.to_string();
         if !said.contains(&cause) {
             said = format!("{said}: {cause}");
