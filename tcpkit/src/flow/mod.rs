@@ -31,6 +31,14 @@ impl Direction {
         }
     }
 
+    /// What goes this way, as scripts and programs are told: `request` or `response`.
+    pub fn carries(self) -> &'static str {
+        match self {
+            Self::ToServer => "request",
+            Self::ToClient => "response",
+        }
+    }
+
     /// 0 towards the server, 1 towards the client: for arrays of two.
     pub fn index(self) -> usize {
         self as usize

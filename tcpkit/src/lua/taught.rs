@@ -243,10 +243,7 @@ impl Lessons {
 
     fn ask(&mut self, lua: &Lua, query: &Query, table: Table) -> mlua::Result<Answer> {
         let lesson = self.all.get(query.protocol).ok_or_else(unknown)?;
-        let direction = match query.direction {
-            Direction::ToServer => "request",
-            Direction::ToClient => "response",
-        };
+        let direction = query.direction.carries();
         let bytes = lua.create_string(&query.bytes)?;
         match (query.ask, &lesson.resync) {
             (Ask::Resync, Some(resync)) => {

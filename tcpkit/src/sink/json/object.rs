@@ -8,11 +8,11 @@ use serde::{Serialize, Serializer};
 use super::VERSION;
 use crate::event::PacketEvent;
 use crate::exchange::{Exchange, Span, Unanswered};
-use crate::flow::Direction;
 use crate::limits::TEXT_BYTES;
 use crate::protocol::{Protocol, StatusName, escape};
 use crate::sink::stats::summary::PortSummary;
 use crate::sink::text::clock::Clock;
+use crate::sink::text::raw::push_payload;
 use crate::source::Timestamp;
 use crate::source::live::Drift;
 use crate::wire::Transport;
@@ -117,8 +117,7 @@ impl Scratch {
         let packet = &event.packet;
         self.stamp(packet.time);
         self.text.clear();
-        let shown = packet.payload.get(..TEXT_BYTES).unwrap_or(packet.payload);
-        shown.iter().for_each(|&byte| escape(byte, &mut self.text));
+        let cut = push_payload(&mut self.text, packet);
         let endpoints = event.endpoints();
         let is_tcp = packet.transport == Transport::Tcp;
         PacketObject {
@@ -128,17 +127,13 @@ impl Scratch {
             client: endpoints.client.into(),
             server: endpoints.server.into(),
             transport: if is_tcp { "tcp" } else { "udp" },
-            direction: match event.direction {
-                Direction::ToServer => "request",
-                Direction::ToClient => "response",
-            },
+            direction: event.direction.carries(),
             seq: is_tcp.then_some(packet.seq),
             ack: is_tcp.then_some(packet.ack),
             flags: is_tcp.then_some(packet.flags),
             text: Ascii(&self.text),
             text_len: packet.payload_len,
-            // As on the wire, so what a snap length cut is in it.
-            text_cut: packet.payload_len.saturating_sub(shown.len() as u32),
+            text_cut: cut,
             time_ns: self.ns(packet.time),
             frame: packet.frame,
         }

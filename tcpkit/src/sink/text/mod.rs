@@ -7,7 +7,7 @@ pub mod clock;
 pub(super) mod digits;
 mod line;
 mod parties;
-mod raw;
+pub(super) mod raw;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may")]
 mod tests;

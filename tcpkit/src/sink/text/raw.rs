@@ -28,13 +28,17 @@ pub fn packet(out: &mut Vec<u8>, clock: &mut Clock, packet: &Packet<'_>, directi
     }
     push_number(out, u64::from(packet.payload_len));
     out.push(b' ');
+    let rest = push_payload(out, packet);
+    push_rest(out, u64::from(rest));
+    out.push(b'\n');
+}
+
+/// Appends the first [`TEXT_BYTES`] of the payload, so that a terminal acts on none of them; returns how many bytes of it, as on the
+/// wire, were left out.
+pub(in crate::sink) fn push_payload(out: &mut Vec<u8>, packet: &Packet<'_>) -> u32 {
     let shown = packet.payload.get(..TEXT_BYTES).unwrap_or(packet.payload);
     shown.iter().for_each(|&byte| escape(byte, out));
-    push_rest(
-        out,
-        u64::from(packet.payload_len).saturating_sub(shown.len() as u64),
-    );
-    out.push(b'\n');
+    packet.payload_len.saturating_sub(shown.len() as u32)
 }
 
 /// Sequence number, acknowledgement, flags.
