@@ -16,7 +16,7 @@ use support::cases::Case;
 use support::pcap::Pcap;
 use support::scratch::Scratch;
 use support::served::free_port;
-use support::{say, tcpkit};
+use support::{Report, say, tcpkit};
 
 impl Scratch {
     /// Runs tcpkit here.
@@ -147,17 +147,11 @@ fn options_narrow_what_is_printed_and_what_is_counted() {
 #[test]
 fn a_run_ends_after_just_so_many_exchanges() {
     let case = Case::named("redis-benchmark-64");
-    let mut command = tcpkit();
-    command.arg("-r").arg(case.input()).args(case.args());
-    command.args(["--format", "json", "-c", "5"]);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", errors(&output));
-    let told = report(&output);
-    let objects = told.lines().map(|line| serde_json::from_str(line).unwrap());
-    let (summaries, exchanges): (Vec<Value>, Vec<Value>) =
-        objects.partition(|object: &Value| object["type"] == "summary");
-    assert_eq!(exchanges.len(), 5);
-    assert_eq!(summaries[0]["ports"][0]["requests"], 5);
+    let mut args = case.args();
+    args.extend(["-c", "5"].map(str::to_owned));
+    let report = Report::of(&case.input(), &args);
+    assert_eq!(report.exchanges.len(), 5);
+    assert_eq!(report.summary["ports"][0]["requests"], 5);
 }
 
 #[test]

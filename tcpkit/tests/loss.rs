@@ -130,11 +130,16 @@ fn snapped(case: &Case, length: usize) -> Report {
         bytes.extend((kept as u32).to_le_bytes());
         bytes.extend(&frame[12..16 + kept]);
     }
+    changed(case, &format!("snap-{length}"), &bytes)
+}
+
+/// What is told of a case's recording as it was changed to.
+fn changed(case: &Case, how: &str, bytes: &[u8]) -> Report {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let path = folder.join(format!("snap-{}-{length}.pcap", case.name));
+    let path = folder.join(format!("{how}-{}.pcap", case.name));
     std::fs::write(&path, bytes).unwrap();
     let report = Report::of(&path, &case.args());
-    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
     report
 }
 
@@ -155,13 +160,11 @@ fn lossy(case: &Case, seed: u64, rate: u64) -> Tally {
         .chain(kept.map(|(frame, _)| *frame))
         .collect::<Vec<_>>()
         .concat();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let path = folder.join(format!("loss-{}-{seed}.pcap", case.name));
-    std::fs::write(&path, bytes).unwrap();
-    let (whole, found) = (case.report(), Report::of(&path, &case.args()));
-    let tally = compare(&whole, &found, case.name == "memcached-udp", &lost);
-    std::fs::remove_file(path).unwrap();
-    tally
+    let (whole, found) = (
+        case.report(),
+        changed(case, &format!("loss-{seed}"), &bytes),
+    );
+    compare(&whole, &found, case.name == "memcached-udp", &lost)
 }
 
 /// Header and frames of a little endian pcap file.
