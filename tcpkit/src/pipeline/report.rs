@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::notice::tell;
 use crate::source::shown;
+
 /// The report's destination; clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct Report {

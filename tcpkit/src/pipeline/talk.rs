@@ -658,7 +658,7 @@ impl Talk {
             time: gap.time,
             bytes: gap.bytes,
         });
-        if gap.bytes > 0 && self.is_stepped_over(direction, gap, lent) {
+        if gap.bytes > 0 && self.steps_over(direction, gap, lent) {
             return;
         }
         let parse = &mut self.parse[direction.index()];
@@ -679,8 +679,8 @@ impl Talk {
         }
     }
 
-    /// Whether no byte of a gap need be seen: they were to be skipped, or what was seen says what they are.
-    fn is_stepped_over(&mut self, direction: Direction, gap: &Gap, lent: &mut Lent<'_>) -> bool {
+    /// Steps over a gap of which no byte need be seen, and says whether it is such a one: they were to be skipped, or what was seen says what they are.
+    fn steps_over(&mut self, direction: Direction, gap: &Gap, lent: &mut Lent<'_>) -> bool {
         let mark = Mark {
             time: gap.time,
             frame: gap.frame,
