@@ -18,6 +18,7 @@ use tcpkit::event::Event;
 use tcpkit::exchange::{Exchange, OneWay, Report, Service, Tally, Unanswered};
 use tcpkit::flow::Endpoints;
 use tcpkit::pipeline::outlet::Outlet;
+use tcpkit::pipeline::owners::Owners;
 use tcpkit::pipeline::select::{Kind, Selector};
 use tcpkit::pipeline::worker::{Settings, Worker};
 use tcpkit::serve::{Keeper, Settings as Served};
@@ -82,7 +83,7 @@ impl Recording {
             timeout: Duration::from_secs(60),
             threshold: None,
             worker: 0,
-            workers: 1,
+            owners: Owners::alone(),
         };
         let stats = Stats::new(Rules::default(), &[]);
         let mut worker = Worker::new(

@@ -14,7 +14,7 @@ fn the_output_is_the_expected_one_at_any_number_of_threads() {
     let mut wrong = Vec::new();
     for case in Case::all() {
         for threads in ["1", "2", "3"] {
-            let printed = printed(&case, threads);
+            let printed = printed(&case, threads, &[]);
             if printed != case.text("expected.txt") {
                 wrong.push(format!(
                     "{} -j {threads}: {}",
@@ -31,7 +31,25 @@ fn the_output_is_the_expected_one_at_any_number_of_threads() {
     );
 }
 
-fn printed(case: &Case, threads: &str) -> String {
+/// A run that prints has one worker; one that only counts has as many as are asked for.
+#[test]
+fn what_is_counted_does_not_depend_on_the_number_of_threads() {
+    for case in Case::all() {
+        let args = case.text_args();
+        let quiet = if args.iter().any(|arg| arg == "-q") {
+            &[][..]
+        } else {
+            &["-q"]
+        };
+        let alone = printed(&case, "1", quiet);
+        for threads in ["2", "3", "16"] {
+            let printed = printed(&case, threads, quiet);
+            assert_eq!(printed, alone, "{} -j {threads}", case.name);
+        }
+    }
+}
+
+fn printed(case: &Case, threads: &str, more: &[&str]) -> String {
     let mut command = tcpkit();
     // As `cargo xtask bless` runs it, from the case's folder.
     command
@@ -40,6 +58,7 @@ fn printed(case: &Case, threads: &str) -> String {
     let output = command
         .args(case.args())
         .args(case.text_args())
+        .args(more)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -110,7 +129,7 @@ fn no_secret_is_printed() {
             .iter()
             .map(|secret| secret.as_str().unwrap_or_else(|| panic!()))
         {
-            for (form, text) in [("JSON", &json), ("text", &printed(&case, "1"))] {
+            for (form, text) in [("JSON", &json), ("text", &printed(&case, "1", &[]))] {
                 assert!(
                     !text.contains(secret),
                     "{}: {form} shows {secret}",

@@ -16,6 +16,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::outlet::Outlet;
+use super::owners::Owners;
 use super::select::{Kind, Selector};
 use super::worker::{Settings, Worker};
 use crate::flow::stream::{Conversation, Piece};
@@ -203,7 +204,7 @@ pub fn middle(bytes: &[u8]) {
         timeout: Duration::from_millis(1),
         threshold: None,
         worker: 0,
-        workers: 1,
+        owners: Owners::alone(),
     };
     let mut worker = Worker::new(
         settings,

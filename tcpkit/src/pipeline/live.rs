@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::loss::LossWatch;
 use super::outlet::Outlet;
 use super::outputs::{self, Outputs};
+use super::owners::Owners;
 use super::readers;
 use super::report::Report;
 use super::setup::{Setup, transports, well_known};
@@ -66,7 +67,7 @@ pub(super) fn run(
     let desk = service.as_ref().map(|service| service.desk(0));
     let count = options.count.unwrap_or(u64::MAX);
     let outlet = Outlet::new(stats, sinks).with_desk(desk).with_most(count);
-    let worker = Worker::new(setup.settings(0, 1), outlet);
+    let worker = Worker::new(setup.settings(0, Owners::alone()), outlet);
     Run {
         setup,
         engine,

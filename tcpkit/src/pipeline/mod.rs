@@ -13,6 +13,7 @@ mod notice;
 mod offline;
 pub mod outlet;
 mod outputs;
+pub mod owners;
 mod privileges;
 mod readers;
 mod report;

@@ -9,6 +9,7 @@ use anyhow::{anyhow, bail};
 
 use super::notice::tell;
 use super::outlet::Outlet;
+use super::owners::Owners;
 use super::readers;
 use super::report::Report;
 use super::setup::Setup;
@@ -128,16 +129,19 @@ impl Run<'_> {
                 None => break,
             }
         }
-        let workers = others.len() + 1;
+        let owners = match source.reopen().filter(|_| !others.is_empty()) {
+            Some(sample) => Owners::of_sample(sample, &self.setup.selector, others.len() + 1),
+            None => Owners::alone(),
+        };
         std::thread::scope(|scope| {
             let handles: Vec<_> = others
                 .into_iter()
                 .enumerate()
                 .map(|(index, source)| {
-                    scope.spawn(move || self.work(source, index + 1, workers, Vec::new()))
+                    scope.spawn(move || self.work(source, index + 1, owners, Vec::new()))
                 })
                 .collect();
-            let (mut outlet, report) = self.work(source, 0, workers, sinks)?;
+            let (mut outlet, report) = self.work(source, 0, owners, sinks)?;
             for handle in handles {
                 let (other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
                 outlet.stats.merge(&other.stats);
@@ -157,14 +161,14 @@ impl Run<'_> {
         &self,
         mut source: FileSource,
         worker: usize,
-        workers: usize,
+        owners: Owners,
         sinks: Vec<Box<dyn Sink + Send>>,
     ) -> anyhow::Result<(Outlet, SourceReport)> {
         let mut narrowing = Narrowing {
             filter: self.filter(&source)?,
             snaplen: self.setup.options.snaplen.map(|bytes| bytes as usize),
         };
-        let (index, settings) = (worker, self.setup.settings(worker, workers));
+        let (index, settings) = (worker, self.setup.settings(worker, owners));
         let stats = Stats::new(self.setup.rules(), &self.setup.asked);
         let desk = self.service.as_ref().map(|service| service.desk(index));
         let count = self.setup.options.count.unwrap_or(u64::MAX);

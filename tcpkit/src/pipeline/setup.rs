@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::tz::TimeZone;
 
+use super::owners::Owners;
 use super::report::Report;
 use super::run::Signals;
 use super::scripts::Scripts;
@@ -61,13 +62,13 @@ impl<'a> Setup<'a> {
     }
 
     /// What one of `workers` is told.
-    pub(super) fn settings(&self, worker: usize, workers: usize) -> Settings {
+    pub(super) fn settings(&self, worker: usize, owners: Owners) -> Settings {
         Settings {
             selector: Arc::clone(&self.selector),
             timeout: self.options.timeout,
             threshold: self.options.threshold,
             worker,
-            workers,
+            owners,
         }
     }
 

@@ -12,6 +12,7 @@ use super::conversation::Conversation;
 use super::copies::Copies;
 use super::doubt::Doubt;
 use super::outlet::Outlet;
+use super::owners::Owners;
 use super::select::{Selector, Server};
 use super::talk::{Lent, Talk};
 use super::translation::Translations;
@@ -43,8 +44,8 @@ pub struct Settings {
     pub threshold: Option<Duration>,
     /// This worker's place among all.
     pub worker: usize,
-    /// How many workers there are.
-    pub workers: usize,
+    /// Which shards are its.
+    pub owners: Owners,
 }
 
 /// Follows the conversations of its shards.
@@ -79,7 +80,7 @@ struct Core {
 impl Worker {
     /// A worker that tells `outlet` what it finds.
     pub fn new(settings: Settings, outlet: Outlet) -> Self {
-        let owns = |shard: usize| shard % settings.workers.max(1) == settings.worker;
+        let owns = |shard| settings.owners.owns(settings.worker, shard);
         let shards = (0..limits::SHARDS)
             .map(|shard| owns(shard).then(|| Table::new(limits::FLOWS_PER_SHARD)))
             .collect();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tcpkit::event::Event;
 use tcpkit::exchange::Confidence;
 use tcpkit::pipeline::outlet::Outlet;
+use tcpkit::pipeline::owners::Owners;
 use tcpkit::pipeline::select::{Kind, Selector};
 use tcpkit::pipeline::worker::{Settings, Worker};
 use tcpkit::sink::stats::{Rules, Stats};
@@ -259,7 +260,7 @@ fn run_all(
         timeout,
         threshold: None,
         worker: 0,
-        workers: 1,
+        owners: Owners::alone(),
     };
     let memory = Memory::default();
     let outlet = Outlet::new(
