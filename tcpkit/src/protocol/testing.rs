@@ -166,6 +166,12 @@ impl Driver {
         let side = &mut self.sides[direction.index()];
         let skipped = side.skip.min(bytes);
         side.skip -= skipped;
+        let is_known = bytes > skipped && side.skip == 0 && side.tail.is_empty() && !side.searching;
+        if is_known && let Some(implied) = self.dissector.implied(direction, bytes - skipped) {
+            side.offset += bytes - implied.len() as u64;
+            self.feed(direction, implied);
+            return self;
+        }
         side.offset += bytes + side.tail.len() as u64;
         if bytes > skipped {
             side.tail.clear();

@@ -107,6 +107,26 @@ impl Dissector for Conversation {
         }
     }
 
+    /// A data block's end, and `END` where all keys that were asked for have come: no other line is as short.
+    fn implied(&mut self, direction: Direction, lost: u64) -> Option<&'static [u8]> {
+        let lost = usize::try_from(lost).ok()?;
+        match (direction, &self.open) {
+            (Direction::ToServer, _) => trailer(self.unfinished?.trailer, lost),
+            (Direction::ToClient, None) => None,
+            (
+                Direction::ToClient,
+                Some(Open {
+                    packet: Some(packet),
+                    ..
+                }),
+            ) => trailer(packet.trailer, lost),
+            (Direction::ToClient, Some(_)) => {
+                let all = self.pending.items() == Some(self.reader.items());
+                self.reader.implied(lost, all)
+            }
+        }
+    }
+
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output) {
         self.cut(direction, offset, last, out);
     }
@@ -114,6 +134,12 @@ impl Dissector for Conversation {
     fn bytes(&self) -> usize {
         self.pending.bytes()
     }
+}
+
+/// The end of a message of which all else was seen or stepped over, if that is what was lost. Of a binary packet's nobody looks at it.
+fn trailer(len: u8, lost: usize) -> Option<&'static [u8]> {
+    let end = b"\r\n".get(2_usize.checked_sub(len.into())?..)?;
+    (end.len() == lost).then_some(end)
 }
 
 /// Why a direction's parser stopped.

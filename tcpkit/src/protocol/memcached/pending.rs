@@ -221,6 +221,12 @@ impl Pending {
             .is_some_and(|entry| entry.kind.accepts(false) & word != 0)
     }
 
+    /// The most items that the oldest request can be answered with, where it reads keys as text.
+    pub(super) fn items(&self) -> Option<u32> {
+        let oldest = self.queue.front()?;
+        (oldest.kind == Kind::Get).then_some(oldest.count.into())
+    }
+
     /// Whether the opaque is the request's own: not 0, not that of the request before, not one
     /// that is still waiting.
     fn tells_apart(&mut self, opaque: u32) -> bool {

@@ -82,6 +82,22 @@ impl Reader {
         self.state != State::Idle
     }
 
+    /// Items of the response under way.
+    pub(super) fn items(&self) -> u32 {
+        self.items
+    }
+
+    /// How the response under way ends, if `lost` bytes are just that; `all` keys that were asked for have come.
+    pub(super) fn implied(&self, lost: usize, all: bool) -> Option<&'static [u8]> {
+        let end: &[u8] = match self.state {
+            State::MetaEnd => b"\r\n",
+            State::ItemEnd if all => b"\r\nEND\r\n",
+            State::Items if all => b"END\r\n",
+            _ => return None,
+        };
+        (end.len() == lost).then_some(end)
+    }
+
     /// The response under way as far as it came; the next line begins another.
     pub(super) fn cut(&mut self) -> Done {
         let done = match self.state {

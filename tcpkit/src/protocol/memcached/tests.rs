@@ -337,6 +337,50 @@ fn a_gap_in_a_data_block_costs_nothing() {
     );
 }
 
+/// What a snap length leaves: heads whole, and of data blocks the beginning.
+#[test]
+fn what_is_cut_off_behind_a_data_block_is_known() {
+    let mut driver = tcp();
+    driver.ask(b"set a 0 0 900\r\nxx").lose(ToServer, 900);
+    driver.reply(b"STORED\r\n");
+    driver.ask(b"get a\r\n").reply(b"VALUE a 0 900\r\nxx");
+    driver.lose(ToClient, 898 + 7);
+    driver.ask(b"mg a v\r\n").reply(b"VA 900\r\nxx");
+    driver.lose(ToClient, 898 + 2);
+    driver
+        .ask(b"get b c\r\n")
+        .reply(b"VALUE b 0 2\r\nxx\r\nVALUE c 0 900\r\n");
+    driver.lose(ToClient, 900 + 7);
+    driver.ask(b"version\r\n").reply(b"VERSION 1.6.18\r\n");
+    let pairs = driver.pairs();
+    let expected = [
+        "set a 0 0 900 => OK",
+        "get a => OK 1/0",
+        "mg a v => OK 1/0",
+        "get b c => OK 2/0",
+        "version => OK",
+    ];
+    assert_eq!(lines(&pairs), expected);
+    let broken = Message::CUT | Message::UNSURE;
+    assert!(pairs.made.iter().all(|pair| !pair.response.has(broken)));
+}
+
+/// Five bytes may be `END` and its line end, or the beginning of the next item.
+#[test]
+fn what_is_cut_off_before_all_keys_have_come_is_not_known() {
+    let mut driver = tcp();
+    driver.ask(b"get a b\r\n").reply(b"VALUE a 0 900\r\nxx");
+    driver.lose(ToClient, 898 + 7);
+    driver.reply(b" b 0 1\r\nx\r\nEND\r\n");
+    assert!(
+        driver
+            .pairs()
+            .made
+            .iter()
+            .all(|pair| pair.response.has(Message::CUT))
+    );
+}
+
 // --- meta --------------------------------------------------------------------------------------
 
 #[test]
