@@ -32,14 +32,37 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Frames between two looks at signals and time, when they come faster.
 const LOOK_EVERY: u32 = 16_384;
 
-/// At the end, frames that were captured before it are waited for so long, in nanoseconds.
+/// At the end, frames that were captured before it are waited for until none came for so long, in nanoseconds, and so many
+/// looks: a reader that waits for a processor, or has much to catch up with, leaves none of them behind.
 const DRAIN: u64 = 1_000_000_000;
+const DRAIN_LOOKS: u32 = 10;
 
 /// The environment variable that switches diagnostics on: `kernel` for those of the programs in the kernel. Not an
 /// option: it is for who looks into tcpkit, not for who looks into a service.
 const DIAGNOSTICS: &str = "TCPKIT_LOG";
 
 const SECOND: u64 = 1_000_000_000;
+
+/// How far a run that is to end has come.
+struct Drain {
+    /// When it was told to.
+    until: Timestamp,
+    /// Up to where frames were followed, since when, and how often that was looked at since.
+    reached: Timestamp,
+    moved: Timestamp,
+    looks: u32,
+}
+
+impl Drain {
+    fn until(until: Timestamp) -> Self {
+        Self {
+            until,
+            reached: Timestamp::default(),
+            moved: until,
+            looks: 0,
+        }
+    }
+}
 
 /// Captures until a signal or an option ends it, and reports.
 ///
@@ -179,8 +202,8 @@ impl Run<'_> {
             None => Timestamp(u64::MAX),
         };
         let count = self.setup.options.count.unwrap_or(u64::MAX);
-        let mut end = None;
-        while end.is_none_or(|end: Timestamp| !self.is_drained(end)) {
+        let mut end: Option<Drain> = None;
+        while end.as_mut().is_none_or(|end| !self.is_drained(end)) {
             self.deliver(count)?;
             self.look_once_a_second();
             if self.worker.outlet().exchanges >= count || self.worker.outlet().has_failed() {
@@ -188,7 +211,7 @@ impl Run<'_> {
             }
             let stopped = self.setup.look(&mut self.worker, &self.report);
             if end.is_none() && (stopped || self.engine.clock() >= last) {
-                end = Some(self.engine.clock());
+                end = Some(Drain::until(self.engine.clock()));
             }
         }
         Ok(())
@@ -211,9 +234,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether all frames from before `end` were followed, or no longer waited for.
-    fn is_drained(&mut self, end: Timestamp) -> bool {
-        self.worker.now() >= end || self.engine.clock().since(end) > DRAIN
+    /// Whether all frames from before the end were followed, or are no longer waited for.
+    fn is_drained(&mut self, end: &mut Drain) -> bool {
+        let (now, clock) = (self.worker.now(), self.engine.clock());
+        if now > end.reached {
+            (end.reached, end.moved, end.looks) = (now, clock, 0);
+        }
+        end.looks += 1;
+        let is_still = end.looks > DRAIN_LOOKS && clock.since(end.moved) > DRAIN;
+        now >= end.until || is_still
     }
 
     fn look_once_a_second(&mut self) {
