@@ -1,5 +1,7 @@
 //! One client of the statistics port: what it speaks, and its answer.
 
+use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +58,19 @@ async fn speaks_http(stream: &TcpStream) -> bool {
             let may_become = METHODS.iter().any(|method| method.starts_with(begun));
             may_become && !ends(stream, until).await
         }
-        _ => false,
+        Ok(_) => false,
+        // This thread may have been put aside while the client spoke: what has come by now counts.
+        Err(_) => {
+            let has_come = peek_at_once(stream, &mut first).is_ok();
+            has_come && METHODS.iter().any(|method| first.starts_with(method))
+        }
     }
+}
+
+/// The first bytes of a client, if they are there: asked of the system, which may know more than the runtime.
+fn peek_at_once(stream: &TcpStream, first: &mut [u8]) -> io::Result<usize> {
+    let same = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
+    same.peek(first)
 }
 
 /// Whether a client has ended its input by then.
