@@ -154,17 +154,21 @@ mod tests {
             .build()
             .unwrap();
         let pages = Arc::new(Pages::new(keeper.reader(), "redis"));
-        let took = runtime.block_on(async {
-            for _ in 0..100 {
-                let pages = Arc::clone(&pages);
-                let gone = tokio::spawn(async move { pages.get(Form::Classic).await });
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                gone.abort();
-            }
-            let begun = Instant::now();
-            assert!(pages.get(Form::Classic).await.is_some());
-            begun.elapsed()
-        });
+        let ask = || {
+            runtime.block_on(async {
+                for _ in 0..100 {
+                    let pages = Arc::clone(&pages);
+                    let gone = tokio::spawn(async move { pages.get(Form::Classic).await });
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    gone.abort();
+                }
+                let begun = Instant::now();
+                assert!(pages.get(Form::Classic).await.is_some());
+                begun.elapsed()
+            })
+        };
+        // The least of some: a machine that is busy with others makes one longer, questions that are left behind each.
+        let took = (0..4).map(|_| ask()).min().unwrap();
         assert!(took < limits::PARCEL_TIME * 6, "{took:?}");
     }
 }
