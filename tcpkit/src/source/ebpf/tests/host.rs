@@ -104,11 +104,20 @@ pub(super) struct Taken {
     pub(super) time: u64,
 }
 
-/// Takes frames until there are so many, or none comes for a second.
+/// Keeps this thread on the CPU that it is on.
+pub(super) fn stay_here() {
+    let mut here = rustix::thread::CpuSet::new();
+    here.set(rustix::thread::sched_getcpu());
+    rustix::thread::sched_setaffinity(None, &here).unwrap();
+}
+
+/// Takes frames until there are so many, or none comes for a second and for so many looks: on a busy machine a second may
+/// pass between two of them.
 pub(super) fn take(engine: &mut dyn Engine, enough: usize) -> Vec<Taken> {
     let mut taken = Vec::new();
-    let mut last = Instant::now();
-    while taken.len() < enough && last.elapsed() < Duration::from_secs(1) {
+    let (mut last, mut looks) = (Instant::now(), 0);
+    while taken.len() < enough && (looks < 20 || last.elapsed() < Duration::from_secs(1)) {
+        looks += 1;
         let names: Vec<_> = engine
             .interfaces()
             .iter()
@@ -129,7 +138,7 @@ pub(super) fn take(engine: &mut dyn Engine, enough: usize) -> Vec<Taken> {
             .deliver(Duration::from_millis(50), &mut keep)
             .unwrap();
         if taken.len() > before {
-            last = Instant::now();
+            (last, looks) = (Instant::now(), 0);
         }
     }
     taken

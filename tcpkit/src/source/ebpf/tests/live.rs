@@ -347,6 +347,7 @@ fn a_ring_that_is_read_in_time_is_as_full_as_it_was_at_most() {
         cable("near", "far");
         let (mut engine, _) = capture(&interest(), &["near"], Hooks::Tc);
         let wire = Wire::new("far");
+        stay_here();
         let fills = [10, 100, 20].map(|frames| {
             (0..frames).for_each(|_| wire.send(&segment(PORT, 200)));
             assert_eq!(take(&mut *engine, usize::MAX).len(), frames);
@@ -450,24 +451,29 @@ fn a_frame_wakes_a_reader_that_sleeps() {
         cable("near", "far");
         let (mut engine, _) = capture(&interest(), &["near"], Hooks::Tc);
         let wire = Wire::new("far");
-        std::thread::sleep(Duration::from_millis(20));
-        let sender = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(100));
-            wire.send(&segment(PORT, 99));
-        });
-        let start = std::time::Instant::now();
-        let mut frames = 0;
-        let each = &mut |_: &crate::source::Frame<'_>| {
-            frames += 1;
-            true
+        let mut wake = || {
+            std::thread::sleep(Duration::from_millis(20));
+            let mut frames = 0;
+            let each = &mut |_: &crate::source::Frame<'_>| {
+                frames += 1;
+                true
+            };
+            let took = std::thread::scope(|scope| {
+                let sender = scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(100));
+                    let sent = std::time::Instant::now();
+                    wire.send(&segment(PORT, 99));
+                    sent
+                });
+                engine.deliver(Duration::from_secs(10), each).unwrap();
+                let woken = std::time::Instant::now();
+                woken.saturating_duration_since(sender.join().unwrap())
+            });
+            assert_eq!(frames, 1);
+            took
         };
-        engine.deliver(Duration::from_millis(900), each).unwrap();
-        sender.join().unwrap();
-        assert_eq!(frames, 1);
-        assert!(
-            start.elapsed() < Duration::from_millis(500),
-            "{:?}",
-            start.elapsed()
-        );
+        // The least of some: on a busy machine who is woken may have to wait for a processor.
+        let took = (0..3).map(|_| wake()).min().unwrap();
+        assert!(took < Duration::from_millis(400), "{took:?}");
     });
 }
