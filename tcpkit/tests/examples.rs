@@ -6,13 +6,14 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::cases::Case;
+use support::client::ask;
+use support::served::free_port;
 use support::tcpkit;
 
 fn example(name: &str) -> PathBuf {
@@ -32,24 +33,19 @@ fn promtool(args: &[&str], file: &Path) {
 /// What `/metrics` answers over a case.
 fn metrics(case: &str) -> String {
     let case = Case::named(case);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = format!("127.0.0.1:{}", free_port());
     let mut child = tcpkit()
         .arg("-r")
         .arg(case.input())
         .args(case.args())
-        .args(["-q", "--linger", "-P", &address.to_string(), "-t", "1ms"])
+        .args(["-q", "--linger", "-P", &address, "-t", "1ms"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     // The summary comes when the file has ended.
     let summary = child.stdout.as_mut().unwrap().read(&mut [0; 1]);
     assert_eq!(summary.unwrap(), 1);
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    let text = ask(&address, b"GET /metrics HTTP/1.0\r\n\r\n");
     child.kill().unwrap();
     child.wait().unwrap();
     text

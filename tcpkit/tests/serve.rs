@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::cases::Case;
+use support::client::{ask, least};
+use support::served::free_port;
 use support::{python, tcpkit};
+use tcpkit::limits::SILENCE;
 
 /// A run that goes on answering after the end of its file.
 struct Run {
@@ -64,13 +67,10 @@ impl Run {
 
     /// The status line and the body of an answer.
     fn get(&self, path: &str, accept: &str) -> (String, String) {
-        let mut stream = self.connect();
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = ask(&self.address, request.as_bytes());
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.to_owned(), body.to_owned())
     }
@@ -109,11 +109,6 @@ impl Drop for Run {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn schema() -> jsonschema::Validator {
@@ -248,20 +243,21 @@ fn clients_that_speak_no_http_get_the_classic_form() {
         assert_eq!(run.told_after(bytes), expected, "{bytes:?}");
     }
     // A client that says nothing is given the time in which one that speaks HTTP would have begun.
-    let begun = Instant::now();
-    assert_eq!(run.told_after(b""), expected);
-    let took = begun.elapsed();
+    let second = Duration::from_secs(1);
+    let took = least(second, || assert_eq!(run.told_after(b""), expected));
     assert!(
-        took >= Duration::from_millis(50) && took < Duration::from_secs(1),
+        took >= Duration::from_millis(50) && took < second,
         "{took:?}"
     );
-    let begun = Instant::now();
-    let mut stream = run.connect();
-    stream.shutdown(Shutdown::Write).unwrap();
     let mut told = String::new();
-    stream.read_to_string(&mut told).unwrap();
-    assert_eq!(told, expected);
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    let took = least(second, || {
+        let mut stream = run.connect();
+        stream.shutdown(Shutdown::Write).unwrap();
+        told.clear();
+        stream.read_to_string(&mut told).unwrap();
+        assert_eq!(told, expected);
+    });
+    assert!(took < second, "{took:?}");
     // What might have become a method, but will not.
     let mut stream = run.connect();
     stream.write_all(b"GE").unwrap();
@@ -276,13 +272,21 @@ fn clients_that_speak_no_http_get_the_classic_form() {
 fn a_method_that_comes_in_two_pieces_is_one() {
     let mut run = Run::start(&Case::named("redis-cli"), &[]);
     run.summary();
-    let mut stream = run.connect();
-    stream.write_all(b"GE").unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    stream.write_all(b"T /healthz HTTP/1.0\r\n\r\n").unwrap();
-    let mut told = String::new();
-    stream.read_to_string(&mut told).unwrap();
-    assert!(told.starts_with("HTTP/1.0 200 OK\r\n"), "{told}");
+    loop {
+        let begun = Instant::now();
+        let mut stream = run.connect();
+        stream.write_all(b"GE").unwrap();
+        // A machine that is busy with others may keep it silent for so long that it is told the classic form.
+        if begun.elapsed() >= SILENCE {
+            continue;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        stream.write_all(b"T /healthz HTTP/1.0\r\n\r\n").unwrap();
+        let mut told = String::new();
+        stream.read_to_string(&mut told).unwrap();
+        assert!(told.starts_with("HTTP/1.0 200 OK\r\n"), "{told}");
+        break;
+    }
 }
 
 #[test]
@@ -299,7 +303,8 @@ fn paths_and_methods_are_answered() {
     assert!(text.ends_with(&ends), "{text}");
     let (head, _) = run.get("/nowhere", "*/*");
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
-    let told = run.told_after(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let post = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let told = ask(&run.address, post);
     assert!(told.starts_with("HTTP/1.1 405 "), "{told}");
     let (head, _) = run.get("/", "*/*");
     assert!(
@@ -503,14 +508,12 @@ fn hostile_clients_keep_nobody_from_an_answer_and_no_memory() {
     let mut run = Run::start(&Case::named("redis-benchmark-64"), &[]);
     run.summary();
     let good = |run: &Run, what: &str| {
-        let begun = Instant::now();
-        assert_eq!(run.body("/healthz"), "ok\n");
-        assert!(run.body("/stats").starts_with("[{"));
-        let took = begun.elapsed();
-        assert!(
-            took < Duration::from_secs(2),
-            "{what}: two answers took {took:?}"
-        );
+        let limit = Duration::from_secs(2);
+        let took = least(limit, || {
+            assert_eq!(run.body("/healthz"), "ok\n");
+            assert!(run.body("/stats").starts_with("[{"));
+        });
+        assert!(took < limit, "{what}: two answers took {took:?}");
     };
     good(&run, "nobody else");
     let before = run.memory();

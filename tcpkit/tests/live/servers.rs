@@ -97,6 +97,19 @@ impl Redis {
         assert_eq!(self.ask(&["CONFIG", "RESETSTAT"]).trim(), "OK");
     }
 
+    /// Waits until clients that have ended are gone for the server too: then no frame of theirs is still to come.
+    pub fn wait_for_quiet(&self) {
+        let begun = Instant::now();
+        // It is asked by one.
+        while !self
+            .ask(&["INFO", "clients"])
+            .contains("connected_clients:1\r")
+        {
+            assert!(begun.elapsed() < PATIENCE, "clients stay");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Calls by command since [`Redis::forget`].
     pub fn calls(&self, command: &str) -> u64 {
         let info = self.ask(&["INFO", "commandstats"]);
@@ -148,7 +161,7 @@ pub fn nginx(namespace: &Namespace, sizes: &[usize]) -> (Server, PathBuf) {
         "daemon off; master_process off; user root; pid {root}/pid; error_log {root}/error.log;\n\
          events {{}}\n\
          http {{ access_log {root}/access.log; keepalive_requests 1000000; sendfile on;\n\
-         server {{ listen 80; listen [::]:80; root {root}; }} }}\n"
+         server {{ listen 80; listen [::]:80; listen unix:{root}/ask; root {root}; }} }}\n"
     );
     std::fs::write(folder.join("nginx.conf"), config).unwrap();
     let mut command = namespace.command("nginx");
@@ -184,6 +197,18 @@ pub fn dnsmasq(namespace: &Namespace) -> (Server, PathBuf) {
     command.arg(format!("--log-facility={}", log.display()));
     let server = Server::start(command, folder, || accepts(namespace, DNS));
     (server, log)
+}
+
+/// Files that nginx has sent. It logs them once they are sent, one after the other: what it is asked out of sight, over a Unix
+/// socket, it answers after all that was logged before.
+pub fn fetched(log: &Path) -> u64 {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(log.with_file_name("ask")).unwrap();
+    stream.write_all(b"HEAD / HTTP/1.0\r\n\r\n").unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1."), "{told}");
+    logged(log, "GET /")
 }
 
 /// Lines of a server's log that hold this.

@@ -1,6 +1,6 @@
 //! Collectors that are away, slow, refusing or broken: the run goes on, ends in time, and says so.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::pushing;
 use crate::support::cases::Case;
+use crate::support::client::ask;
+use crate::support::served::free_port;
 
 /// What a last push may take, and a machine that is busy beside.
 const END: Duration = Duration::from_secs(8);
@@ -35,13 +37,30 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, Arc<Ato
 fn answers(answer: impl Into<Vec<u8>>) -> impl Fn(TcpStream) + Send + Sync {
     let answer = answer.into();
     move |mut stream| {
-        let time = Some(Duration::from_millis(300));
+        let time = Some(Duration::from_secs(20));
         stream.set_read_timeout(time).unwrap();
-        // The body ends where nothing comes for a while: what it holds is of no interest here.
-        let mut request = [0; 64 << 10];
-        while matches!(stream.read(&mut request), Ok(1..)) {}
-        let _ = stream.write_all(&answer);
+        if read_request(&stream).is_ok() {
+            let _ = stream.write_all(&answer);
+        }
     }
+}
+
+/// Reads a request to its end; what it holds is of no interest here.
+fn read_request(stream: &TcpStream) -> std::io::Result<()> {
+    let (mut stream, mut length) = (BufReader::new(stream), 0);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    std::io::copy(&mut stream.take(length), &mut std::io::sink())?;
+    Ok(())
 }
 
 /// A run does what it does without a collector, ends in time, and says this in one line.
@@ -152,11 +171,7 @@ fn a_long_failure_grows_nothing_and_is_told_seldom() {
     let (url, pushes) = server(answers(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
     ));
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let mut command = pushing(&Case::named("redis-benchmark-16"), &url);
     command.env("OTEL_METRIC_EXPORT_INTERVAL", "20");
     command.args(["--linger", "-P", &port.to_string()]);
@@ -178,10 +193,7 @@ fn a_long_failure_grows_nothing_and_is_told_seldom() {
     };
     let (before, later) = (after(10), after(30));
     assert!(later < before + (4 << 20), "{before} bytes, then {later}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-    let mut metrics = String::new();
-    stream.read_to_string(&mut metrics).unwrap();
+    let metrics = ask(("127.0.0.1", port), b"GET /metrics HTTP/1.0\r\n\r\n");
     let failed = "tcpkit_otlp_pushes_total{outcome=\"failed\"} ";
     let failed = metrics.lines().find_map(|line| line.strip_prefix(failed));
     assert!(failed.unwrap().parse::<u64>().unwrap() >= 29, "{metrics}");
@@ -200,11 +212,7 @@ fn a_long_failure_grows_nothing_and_is_told_seldom() {
 fn retry_after_is_heeded() {
     let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n";
     let (url, pushes) = server(answers(answer));
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let mut command = pushing(&Case::named("redis-cli"), &url);
     command.args(["--linger", "-P", &port.to_string()]);
     let mut child = command
@@ -212,6 +220,11 @@ fn retry_after_is_heeded() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let begun = Instant::now();
+    while pushes.load(Ordering::Relaxed) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no push");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(pushes.load(Ordering::Relaxed), 1);
     child.kill().unwrap();

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::receiver::{Points, Receiver, points, quantile};
 use crate::support::cases::Case;
+use crate::support::served::free_port;
 use crate::{OF_COMMANDS, pushing};
 
 /// Runs a case to its end; what was pushed at last, and the summary.
@@ -186,11 +187,6 @@ fn pushes_go_on_at_their_interval_and_are_counted() {
             .success()
     );
     assert!(child.wait().unwrap().success());
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 pub mod cases;
+pub mod client;
 pub mod pcap;
 pub mod process;
 pub mod scratch;

@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 pub struct Usage {
     /// How it ended; `None` when it was stopped because it took too long.
     pub status: Option<ExitStatus>,
-    /// From start to end.
+    /// Of processors.
     pub time: Duration,
     /// The most memory that it had resident, mapped files included, in bytes.
     pub resident: u64,
 }
 
-/// Runs a program to its end, at most for `limit`, its output written to `output`.
+/// How much longer than its processor time a run may take.
+const BUSY: u32 = 6;
+
+/// Runs a program to its end, at most for `limit` on a machine that may be busy with others, its output written to `output`.
 pub fn watched(command: &mut Command, output: &Path, limit: Duration) -> Usage {
     let file = File::create(output).unwrap();
     command
@@ -28,15 +31,14 @@ pub fn watched(command: &mut Command, output: &Path, limit: Duration) -> Usage {
     #[expect(clippy::zombie_processes, reason = "wait4 in `ended` waits for it")]
     let mut child = command.spawn().unwrap();
     loop {
-        if let Some((status, resident)) = ended(child.id()) {
-            let time = begin.elapsed();
+        if let Some((status, time, resident)) = ended(child.id()) {
             return Usage {
                 status: Some(ExitStatus::from_raw(status)),
                 time,
                 resident,
             };
         }
-        if begin.elapsed() > limit {
+        if begin.elapsed() > limit * BUSY {
             child.kill().unwrap();
             child.wait().unwrap();
             return Usage {
@@ -49,9 +51,9 @@ pub fn watched(command: &mut Command, output: &Path, limit: Duration) -> Usage {
     }
 }
 
-/// The raw status and peak memory of a child that has ended. The standard library does not say what a
+/// The raw status, processor time and peak memory of a child that has ended. The standard library does not say what a
 /// child used.
-fn ended(pid: u32) -> Option<(i32, u64)> {
+fn ended(pid: u32) -> Option<(i32, Duration, u64)> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     let pid = pid.cast_signed();
@@ -62,5 +64,8 @@ fn ended(pid: u32) -> Option<(i32, u64)> {
     };
     // Linux counts in KiB, macOS in bytes.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    (waited == pid).then_some((status, usage.ru_maxrss.unsigned_abs() * unit))
+    let time = [usage.ru_utime, usage.ru_stime]
+        .map(|time| Duration::from_secs_f64(time.tv_sec as f64 + time.tv_usec as f64 / 1e6));
+    let resident = usage.ru_maxrss.unsigned_abs() * unit;
+    (waited == pid).then_some((status, time[0] + time[1], resident))
 }

@@ -58,7 +58,7 @@ impl Window {
                 return shown;
             }
             assert!(
-                begun.elapsed() < Duration::from_secs(30),
+                begun.elapsed() < Duration::from_secs(60),
                 "no `{text}` in\n{shown}"
             );
             last = shown;
