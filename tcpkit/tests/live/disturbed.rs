@@ -32,7 +32,7 @@ const WATCHERS: [&[&str]; 2] = [&["--backend", "ebpf"], &["--backend", "pcap"]];
 struct Mirrored {
     pair: Pair,
     monitor: Namespace,
-    _redis: Redis,
+    redis: Redis,
 }
 
 /// What one disturbance has come to.
@@ -75,7 +75,7 @@ impl Mirrored {
         Self {
             pair,
             monitor,
-            _redis: redis,
+            redis,
         }
     }
 
@@ -118,6 +118,7 @@ impl Mirrored {
         clients.iter_mut().for_each(|client| client.ask(&[3, 4]));
         let asked = clients.iter().map(|client| client.asked).sum();
         drop(clients);
+        self.redis.wait_for_quiet();
         std::thread::sleep(Duration::from_millis(300));
         (asked, dropped)
     }
@@ -228,6 +229,7 @@ fn what_the_network_loses_is_exact_and_sent_again() {
     client.talk(400, 4);
     let asked = client.asked;
     drop(client);
+    redis.wait_for_quiet();
     std::thread::sleep(Duration::from_secs(1));
     let dropped = drops(&pair.server, SERVER_IF);
     let again = pair.server.retransmitted() - before;
