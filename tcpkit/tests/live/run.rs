@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::net::Namespace;
+use crate::servers::PATIENCE;
 use crate::support::{Report, program};
 
 /// A running tcpkit.
@@ -90,6 +91,16 @@ impl Run {
 
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it has said something on standard error.
+    pub fn wait_until_said(&self, what: &str) {
+        let begun = Instant::now();
+        while !self.said().contains(what) {
+            let said = self.said();
+            assert!(begun.elapsed() < PATIENCE, "{what}: {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn signal(&self, signal: Signal) {

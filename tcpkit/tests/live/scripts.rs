@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::clients;
 use crate::net::{Pair, SERVER_IF, SERVER_V4, privileged};
+use crate::readers::body;
 use crate::run::{Ended, Run, assert_exact, requests};
-use crate::servers::{REDIS, Redis, scratch};
+use crate::servers::{PATIENCE, REDIS, Redis, scratch};
 
 /// A server, a client, and a script that watches them.
 struct Scene {
@@ -80,21 +82,12 @@ impl Drop for Scene {
     }
 }
 
-fn wait_until_said(run: &Run, what: &str) {
-    let begun = Instant::now();
-    while !run.said().contains(what) {
-        let said = run.said();
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {said}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Captures before, while and after a script does its worst. The user is told which script, and what.
 fn harmless(script: &str, told: &str) -> Option<Ended> {
     let scene = Scene::new()?;
     let run = scene.capture(script);
     scene.traffic(1000);
-    wait_until_said(&run, told);
+    run.wait_until_said(told);
     scene.traffic(1000);
     let ended = run.stop();
     assert!(ended.said.contains("script.lua"), "{}", ended.said);
@@ -145,6 +138,27 @@ fn os_exit_ends_the_script_alone() {
     );
 }
 
+/// As [`Scene::traffic`], and no more at a time than waits for a script that waits for a processor: what does not fit is
+/// dropped, and that is not the subject. `before` were told to the script earlier.
+fn paced(scene: &Scene, before: u64, requests: u64) {
+    const PART: u64 = 250;
+    for done in (PART..=requests).step_by(PART as usize) {
+        scene.traffic(PART);
+        let expected = before + 2 * done;
+        let begun = Instant::now();
+        loop {
+            let snapshot: Value =
+                serde_json::from_str(&body(&scene.pair.server, "/api/v1/snapshot")).unwrap();
+            let told = snapshot["scripts"]["counters"][0]["value"].as_f64();
+            if told == Some(expected as f64) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{expected}: {told:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// Requests as packets and as exchanges; the client's own, not those that redis-benchmark begins with.
 const COUNT: &str = "
 local packets, exchanges = 0, 0
@@ -153,16 +167,19 @@ function process(p)
   if command == 'SET' or command == 'GET' then packets = packets + 1 end
 end
 function on_exchange(x)
-  if x.command == 'SET' or x.command == 'GET' then exchanges = exchanges + 1 end
+  if x.command == 'SET' or x.command == 'GET' then
+    exchanges = exchanges + 1
+    tcpkit.counter('exchanges')
+  end
 end
 function on_exit() tcpkit.emit { type = 'counted', by = 'NAME', packets = packets, exchanges = exchanges } end";
 
 /// What scripts have counted: by whom, packets and exchanges.
 fn counted(ended: &Ended) -> Vec<(String, u64, u64)> {
     let lines = ended.output.lines().map(serde_json::from_str);
-    let values = lines.map(Result::<serde_json::Value, _>::unwrap);
+    let values = lines.map(Result::<Value, _>::unwrap);
     let counts = values.filter(|value| value["type"] == "counted");
-    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let number = |value: &Value| value.as_u64().unwrap();
     counts
         .map(|value| {
             let by = value["by"].as_str().unwrap().to_owned();
@@ -175,7 +192,7 @@ fn counted(ended: &Ended) -> Vec<(String, u64, u64)> {
 fn hooks_are_told_what_the_client_did() {
     let Some(scene) = Scene::new() else { return };
     let run = scene.capture(COUNT);
-    scene.traffic(2000);
+    paced(&scene, 0, 2000);
     let ended = run.stop();
     scene.assert_complete(&ended);
     assert_eq!(counted(&ended), [("NAME".to_owned(), 4000, 4000)]);
@@ -187,13 +204,13 @@ fn no_packet_is_lost_while_a_script_is_reloaded() {
     let run = scene.capture(&COUNT.replace("NAME", "old"));
     std::thread::scope(|scope| {
         // The old script has to be told something before, and the new one after.
-        scene.traffic(500);
-        let client = scope.spawn(|| (0..4).for_each(|_| scene.traffic(1000)));
+        paced(&scene, 0, 500);
+        let client = scope.spawn(|| paced(&scene, 1000, 4000));
         scene.write(&COUNT.replace("NAME", "new"));
         run.signal(Signal::USR2);
-        wait_until_said(&run, "script.lua: reloaded");
+        run.wait_until_said("script.lua: reloaded");
         client.join().unwrap();
-        scene.traffic(500);
+        paced(&scene, 9000, 500);
     });
     let ended = run.stop();
     scene.assert_complete(&ended);
