@@ -1,16 +1,18 @@
 //! One frame counts once, wherever it passes; interfaces come and go; tags and tunnels of switches.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pcap::Capture;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::ENGINES;
 use crate::clients;
 use crate::common::Script;
 use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, SERVER_V6, connect, privileged};
+use crate::readers::{body, figures};
 use crate::run::{Run, assert_exact, requests};
-use crate::servers::{REDIS, Redis};
+use crate::servers::{PATIENCE, REDIS, Redis};
 use crate::support::program;
 
 const ANY: [&str; 7] = ["-i", "any", "-p", "6379", "-q", "--format", "json"];
@@ -110,12 +112,27 @@ fn an_interface_that_appears_later_is_captured() {
         connect((&server, "late0"), (&client, "eth0"), 1500);
         server.ip(&["addr", "add", "10.97.0.1/24", "dev", "late0"]);
         client.ip(&["addr", "add", "10.97.0.2/24", "dev", "eth0"]);
-        // An engine that has to find the interface is given the time to.
-        std::thread::sleep(Duration::from_secs(2));
+        // An engine that has to find the interface looks once a second of its own time.
+        wait_for_time(&server, Duration::from_secs(2));
         clients::redis(&client, SERVER_V4, 100, 1, 10);
         let report = run.stop().report();
         assert_exact(&report.summary, "late0");
         assert_eq!(requests(&report.summary, REDIS, "SET"), redis.calls("SET"));
+    }
+}
+
+/// Waits until the run has got so far beyond this moment, however long it waits for a processor.
+fn wait_for_time(namespace: &Namespace, more: Duration) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let until = u64::try_from((now + more).as_nanos()).unwrap();
+    let begun = Instant::now();
+    loop {
+        let snapshot: Value = serde_json::from_str(&body(namespace, "/api/v1/snapshot")).unwrap();
+        if snapshot["now_ns"].as_u64().unwrap() >= until {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "time stands still");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -155,7 +172,9 @@ fn the_last_interface_going_ends_the_run_with_its_summary() {
         let args = ["-i", SERVER_IF, "-p", "6379", "-q"];
         let run = Run::start(&pair.server, &[engine, &args[..]].concat());
         clients::redis(&pair.client, SERVER_V4, 100, 1, 10);
-        std::thread::sleep(Duration::from_millis(300));
+        // What the kernel holds for libpcap goes with the interface.
+        let is_seen = |all: &Value| requests(all, REDIS, "GET") == 100;
+        assert!(is_seen(&figures(&pair.server, is_seen)), "{engine:?}");
         pair.server.ip(&["link", "del", SERVER_IF]);
         let ended = run.wait();
         assert!(!ended.status.success());
@@ -264,7 +283,9 @@ fn vlan_tags_are_looked_behind() {
                     send(&conversation(port), tags);
                 }
             });
-            std::thread::sleep(Duration::from_millis(300));
+            figures(&pair.server, |all| {
+                requests(all, REDIS, "PING") == expected as u64
+            });
             let report = run.stop().report();
             let texts: Vec<_> = report
                 .exchanges

@@ -13,14 +13,14 @@ use crate::ENGINES;
 use crate::clients;
 use crate::net::{Namespace, Pair, SERVER_V4, privileged};
 use crate::run::Run;
-use crate::servers::{REDIS, Redis, scratch};
+use crate::servers::{PATIENCE, REDIS, Redis, scratch};
 use crate::support::{self, program};
 
 /// Waits for something to become true.
 fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(begun.elapsed() < PATIENCE, "{what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -63,10 +63,11 @@ fn a_run_in_the_background_reports_to_its_file_and_opens_it_anew() {
         wait_for("lines in the report", || holds(&file, "| SET key:"));
         std::fs::rename(&file, &moved).unwrap();
         kill_process(pid, Signal::HUP).unwrap();
-        // A signal is looked at within a tenth of a second.
-        std::thread::sleep(Duration::from_millis(500));
-        clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
-        wait_for("a new report", || holds(&file, "| SET key:"));
+        // What is asked before the signal is looked at still goes to the old one.
+        wait_for("a new report", || {
+            clients::redis(&pair.client, SERVER_V4, 10, 1, 10);
+            holds(&file, "| SET key:")
+        });
         kill_process(pid, Signal::TERM).unwrap();
         wait_for("a summary", || holds(&file, "frames matched"));
         wait_for("the end", || {
@@ -167,13 +168,19 @@ fn rights_are_given_up_once_attached() {
             1 << CAP_NET_ADMIN | 1 << CAP_BPF
         };
         let tasks = format!("/proc/{}/task", run.pid());
+        let mut looked = 0;
         for task in std::fs::read_dir(tasks).unwrap().flatten() {
-            let status = std::fs::read_to_string(task.path().join("status")).unwrap();
+            // A thread that has ended since holds no rights.
+            let Ok(status) = std::fs::read_to_string(task.path().join("status")) else {
+                continue;
+            };
+            looked += 1;
             for set in ["CapEff", "CapPrm"] {
                 let line = status.lines().find(|line| line.starts_with(set)).unwrap();
                 assert_eq!(line, format!("{set}:\t{kept:016x}"), "{engine:?}");
             }
         }
+        assert!(looked > 0);
         assert!(run.stop().status.success());
     }
 }
@@ -255,7 +262,7 @@ fn a_run_ends_after_so_many_exchanges() {
             let run = Run::start(&pair.server, &[engine, &args[..]].concat());
             clients::redis(&pair.client, SERVER_V4, 160, depth, 10);
             let ended = run.wait();
-            assert!(ended.took < Duration::from_secs(2));
+            assert!(ended.took < PATIENCE, "{:?}", ended.took);
             assert_eq!(ended.report().exchanges.len(), 7, "-P {depth}");
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -30,10 +31,14 @@ pub struct Namespace {
 impl Namespace {
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // The first one makes the place where all are mounted, which two cannot do at once.
+        static ONE: Mutex<()> = Mutex::new(());
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         sweep();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         ip(&["netns", "add", &name]);
+        drop(one);
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"]);
         namespace

@@ -113,7 +113,7 @@ fn snapshot(namespace: &Namespace) -> Value {
 
 /// The engine is asked for its account once a second.
 fn wait_for_rings(namespace: &Namespace) -> Value {
-    for _ in 0..100 {
+    for _ in 0..600 {
         let told = snapshot(namespace);
         if fullest(&told["rings"]).1 > BUDGET / 2 {
             return told;

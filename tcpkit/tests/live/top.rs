@@ -2,7 +2,7 @@
 
 use crate::clients;
 use crate::net::{Namespace, privileged};
-use crate::servers::Redis;
+use crate::servers::{PATIENCE, Redis};
 use crate::support::window::Window;
 
 /// The engines that do not share their way through the kernel.
@@ -20,7 +20,7 @@ fn wait_for_row(window: &Window, row: &str) -> String {
         if let Some(line) = shown.lines().find(|line| words(line).starts_with(row)) {
             return words(line);
         }
-        assert!(begun.elapsed().as_secs() < 30, "no `{row}` in\n{shown}");
+        assert!(begun.elapsed() < PATIENCE, "no `{row}` in\n{shown}");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
