@@ -464,7 +464,7 @@ impl Fed {
     fn end(mut self) -> Output {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            if begun.elapsed() > Duration::from_secs(20) {
+            if begun.elapsed() > Duration::from_secs(60) {
                 self.child.kill().unwrap();
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -477,9 +477,18 @@ impl Fed {
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether a signal is in a mask of a process (proc_pid_status(5)): of those that it catches, or that wait for it.
+#[cfg(target_os = "linux")]
+fn has(pid: u32, mask: &str, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix(mask));
+    let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+    mask >> (signal - 1) & 1 == 1
 }
 
 fn snapshot(address: &str) -> Option<Value> {
@@ -518,6 +527,8 @@ fn signals_and_readers_are_heard_while_a_stream_is_silent() {
         let moved = scratch.0.join("moved.txt");
         std::fs::rename(scratch.0.join("out.txt"), &moved).unwrap();
         run.signal("HUP");
+        #[cfg(target_os = "linux")]
+        wait_for("it hears no signals", || !has(run.child.id(), "ShdPnd:", 1));
         std::thread::sleep(Duration::from_millis(300));
         run.signal("INT");
         let output = run.end();
@@ -554,6 +565,8 @@ fn a_signal_ends_the_wait_for_a_stream_that_never_begins() {
     let scratch = Scratch::new("never");
     let run = Fed::start(&scratch, "");
     // Until it has said that it hears signals, one would end it anyhow.
+    #[cfg(target_os = "linux")]
+    wait_for("it hears no signals", || has(run.child.id(), "SigCgt:", 2));
     std::thread::sleep(Duration::from_millis(300));
     run.signal("INT");
     let output = run.end();
