@@ -9,6 +9,11 @@ pub fn path(path: &Path) -> String {
     escaped(&path.display().to_string(), |_| false).into_owned()
 }
 
+/// A word that a user gave within a sentence: on one line too.
+pub fn word(text: &str) -> Cow<'_, str> {
+    escaped(text, |_| false)
+}
+
 /// A sentence for the user. It may have lines, as tracebacks have.
 pub fn sentence(text: &str) -> Cow<'_, str> {
     escaped(text, |byte| matches!(byte, '\n' | '\t'))
@@ -41,6 +46,7 @@ mod tests {
             path(Path::new("a\x1b[31m\nb\t\u{9b}\x7fé")),
             "a\\x1b[31m\\nb\\x09\\x9b\\x7fé"
         );
+        assert_eq!(word("a\nb"), "a\\nb");
         assert_eq!(sentence("a\n\tb\r\x07"), "a\n\tb\\x0d\\x07");
         assert!(matches!(sentence("plain"), Cow::Borrowed(_)));
     }

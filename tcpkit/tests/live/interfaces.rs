@@ -162,6 +162,31 @@ fn a_name_with_bytes_that_a_terminal_acts_on_is_shown() {
 }
 
 #[test]
+fn a_name_with_a_line_end_is_told_on_one_line() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    for args in [
+        &["-i"][..],
+        &["--backend", "ebpf", "-i"],
+        &["--backend", "pcap", "-i"],
+        &["doctor", "-i"],
+    ] {
+        let mut command = namespace.command(&program().to_string_lossy());
+        let output = command.args(args).arg("a\nb").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+        let told = "--interface a\\nb: there is no such interface; there are ";
+        assert!(said.contains(told), "{args:?}: {said}");
+        assert!(
+            said.lines().all(|line| line.starts_with("tcpkit: ")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn the_last_interface_going_ends_the_run_with_its_summary() {
     if !privileged() {
         return;

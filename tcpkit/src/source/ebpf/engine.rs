@@ -14,7 +14,7 @@ use super::{Hooks, Refusal};
 use crate::limits::{INTERFACES, RING_HOLD};
 use crate::source::clock::BootClock;
 use crate::source::live::{Counters, Engine, Interest, Privilege};
-use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp};
+use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp, shown};
 
 /// How often interfaces are looked for, and the programs are told that the reader is alive.
 const CHORES: Duration = Duration::from_secs(1);
@@ -343,7 +343,8 @@ fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, 
 pub(super) fn unknown(name: &str, found: &[Device]) -> Refusal {
     let names: Vec<_> = found.iter().map(|device| device.name.as_str()).collect();
     Refusal(format!(
-        "--interface {name}: there is no such interface; there are {}",
+        "--interface {}: there is no such interface; there are {}",
+        shown::word(name),
         names.join(", ")
     ))
 }

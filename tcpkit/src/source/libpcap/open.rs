@@ -4,7 +4,7 @@ use pcap::{Active, Capture, Device, Linktype, Precision};
 
 use super::super::datalink::{data_link, link_type};
 use super::super::live::Interest;
-use super::super::{LinkType, SourceError, own_path};
+use super::super::{LinkType, SourceError, own_path, shown};
 use super::handle::words;
 use super::{BLOCK_TIME, expression};
 
@@ -27,7 +27,8 @@ pub(super) fn devices(interest: &Interest) -> Result<Vec<String>, SourceError> {
     for name in &interest.interfaces {
         if !known.iter().any(|device| device.name == *name) {
             return Err(SourceError(format!(
-                "--interface {name}: there is no such interface; there are {}",
+                "--interface {}: there is no such interface; there are {}",
+                shown::word(name),
                 listed(&known)
             )));
         }
