@@ -11,7 +11,7 @@ use crate::servers::scratch;
 use crate::support::program;
 
 /// What loading and attaching programs takes.
-const RIGHTS: [&str; 3] = ["bpf", "net_admin", "perfmon"];
+pub const RIGHTS: [&str; 3] = ["bpf", "net_admin", "perfmon"];
 
 /// A namespace with a cable to another, and frames of this size on it.
 fn cabled(mtu: u32) -> [Namespace; 2] {
@@ -168,7 +168,7 @@ fn an_interface_that_is_not_there_is_an_error_that_lists_those_that_are() {
 }
 
 /// Somebody who is not root, with these capabilities alone.
-fn nobody(namespace: &Namespace, program: &Path, capabilities: &[&str]) -> Command {
+pub fn nobody(namespace: &Namespace, program: &Path, capabilities: &[&str]) -> Command {
     let named = capabilities.iter().map(|name| format!(",+{name}"));
     let set = format!("-all{}", named.collect::<String>());
     let mut command = namespace.command("setpriv");

@@ -13,6 +13,7 @@ mod support;
 
 mod bonds;
 mod clients;
+mod clsact;
 mod counts;
 mod disturbed;
 mod doctor;

@@ -44,6 +44,10 @@ impl Namespace {
         namespace
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `ip` inside.
     pub fn ip(&self, args: &[&str]) {
         ip(&[&["-n", self.name.as_str()], args].concat());

@@ -1,7 +1,7 @@
 //! tcpkit, capturing in a namespace until it is told to end.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,7 +51,13 @@ impl Run {
     /// As [`Run::start_as_given`], but nobody reads the report yet.
     pub fn unread(namespace: &Namespace, args: &[&str]) -> (Self, ChildStdout) {
         let mut command = namespace.command(&program().to_string_lossy());
-        command.args(args).env("TZ", "UTC");
+        command.args(args);
+        Self::begin(command)
+    }
+
+    /// As [`Run::unread`], of a command that becomes tcpkit.
+    pub fn begin(mut command: Command) -> (Self, ChildStdout) {
+        command.env("TZ", "UTC");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
@@ -59,7 +65,7 @@ impl Run {
         let said = Arc::new(Mutex::new(String::new()));
         while !said.lock().unwrap().contains("capturing with ") {
             let read = stderr.read_line(&mut said.lock().unwrap()).unwrap();
-            assert!(read > 0, "{args:?}: {}", said.lock().unwrap());
+            assert!(read > 0, "{command:?}: {}", said.lock().unwrap());
         }
         let more = Arc::clone(&said);
         let saying = std::thread::spawn(move || {

@@ -1,10 +1,13 @@
 //! TC where the kernel has no TCX: filters at a clsact qdisc.
 //!
 //! Such a filter outlives a process that is killed. So the programs look at the reader's heartbeat and do nothing
-//! once it is stale, and the next start removes filters that carry our name and are left behind. A qdisc that
+//! once it is stale, and the next start removes filters that carry our name and whose [`Owner`] is gone. A qdisc that
 //! others may use is never removed.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData, MapInfo};
@@ -30,12 +33,66 @@ pub(super) struct Filter {
     program: u32,
 }
 
+/// What tells everybody that a filter's process lives: a socket, whose name stands in the filter's handle.
+///
+/// Such names belong to the network namespace, and so does the filter: an interface that moves to another one loses its
+/// filters. So who sees the filter sees the socket too, from any container, and needs no right for it. It goes with the
+/// process, however that ends; one that is stopped for a while keeps it.
+///
+/// To be dropped after the filters. The default one has no socket: then the heartbeat has to tell.
+#[derive(Default)]
+pub(super) struct Owner {
+    handle: TcHandle,
+    _socket: Option<UnixDatagram>,
+}
+
+/// In a handle: the rest names a socket. The kernel gives out none of these by itself.
+const NAMED: u32 = 1 << 31;
+
+/// How many names are tried: one of two thousand million that is taken is bad luck, several are something else.
+const NAMES: usize = 4;
+
+impl Owner {
+    /// One with a socket, where one can be had.
+    pub(super) fn new() -> Self {
+        let chance = |_| RandomState::new().hash_one(()) as u32 | NAMED;
+        let mut handles = (0..NAMES).map(chance);
+        let owner = handles.find_map(|handle| {
+            let socket = UnixDatagram::bind_addr(&Self::address(handle).ok()?).ok()?;
+            Some(Self {
+                handle: handle.into(),
+                _socket: Some(socket),
+            })
+        });
+        owner.unwrap_or_default()
+    }
+
+    fn address(handle: u32) -> io::Result<SocketAddr> {
+        SocketAddr::from_abstract_name(format!("tcpkit-filter-{handle:08x}"))
+    }
+
+    /// Whether the owner of the filters with a handle lives; `None` where that cannot be told.
+    fn lives(handle: u32) -> Option<bool> {
+        if handle & NAMED == 0 {
+            return None;
+        }
+        let socket = UnixDatagram::unbound().ok()?;
+        match socket.connect_addr(&Self::address(handle).ok()?) {
+            Ok(()) => Some(true),
+            // What it says where there is no such name, and of this kind of socket then only.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
 /// Attaches a loaded program as a filter; it goes with `ebpf`.
 ///
 /// # Errors
 /// When the qdisc or the filter cannot be added.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
+    owner: &Owner,
     name: &str,
     interface: &str,
     is_ingress: bool,
@@ -51,7 +108,10 @@ pub(super) fn attach(
     let Some(Program::SchedClassifier(program)) = ebpf.program_mut(name) else {
         return Err(ProgramError::UnexpectedProgramType);
     };
-    let options = TcAttachOptions::Netlink(NlOptions::default());
+    let options = TcAttachOptions::Netlink(NlOptions {
+        handle: owner.handle,
+        ..NlOptions::default()
+    });
     program.attach_with_options(interface, kind(is_ingress), options)?;
     Ok(())
 }
@@ -110,7 +170,7 @@ pub(super) fn survey(devices: &[Device]) -> Survey {
             .chain(filters(device, false).unwrap_or_default())
     });
     for filter in both {
-        match is_left_behind(filter.program) {
+        match filter.is_left_behind() {
             Some(true) => found.left_behind.push(filter),
             Some(false) => {}
             None => found.unknown += 1,
@@ -120,6 +180,12 @@ pub(super) fn survey(devices: &[Device]) -> Survey {
 }
 
 impl Filter {
+    /// Whether its process is gone; `None` where that cannot be told.
+    fn is_left_behind(&self) -> Option<bool> {
+        let owner = Owner::lives(self.handle).map(|lives| !lives);
+        owner.or_else(|| is_stale(self.program))
+    }
+
     fn remove(&self) -> Result<(), ProgramError> {
         let way = kind(self.is_ingress);
         let handle = TcHandle::from(self.handle);
@@ -178,8 +244,9 @@ fn filter(body: &[u8], interface: &str, is_ingress: bool) -> Option<Filter> {
     })
 }
 
-/// Whether a program's reader is gone; `None` where that cannot be told: only `CAP_SYS_ADMIN` may look into programs of others.
-fn is_left_behind(id: u32) -> Option<bool> {
+/// Whether a program's reader has gone silent; `None` where that cannot be told: only `CAP_SYS_ADMIN` may look into programs of
+/// others.
+fn is_stale(id: u32) -> Option<bool> {
     heartbeat(id).map(|last| BootClock::boot().saturating_sub(last) > HEARTBEAT_STALE)
 }
 

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use tcpkit_common::{PAGE_FRAME, program};
 
 use super::attach::{Place, link};
+use super::clsact::{self, Owner};
 use super::interfaces::Device;
 use super::object::Kernel;
-use super::{Hooks, Refusal, XdpMode, clsact};
+use super::{Hooks, Refusal, XdpMode};
 use crate::source::LinkType;
 use crate::source::live::Interest;
 
@@ -19,7 +20,8 @@ const ETHERNET_HEADER: u32 = 22;
 pub(super) struct Ladder {
     pub(super) kernel: Kernel,
     hooks: Hooks,
-    has_tcx: bool,
+    /// Of the filters that stand in where the kernel has no TCX.
+    owner: Option<Owner>,
     attached: Vec<Attached>,
     /// What there was before the last interface went.
     gone: Option<String>,
@@ -46,16 +48,17 @@ impl Ladder {
         devices: &[Device],
     ) -> Result<Self, Refusal> {
         let mut kernel = Kernel::load(interest, false)?;
-        let has_tcx = has_tcx(&mut kernel, devices)?;
+        let mut owner = None;
         let mut notices = Vec::new();
-        if !has_tcx {
+        if !has_tcx(&mut kernel, devices)? {
             kernel = Kernel::load(interest, true)?;
+            owner = Some(Owner::new());
             notices = clsact::clean(devices);
         }
         let mut ladder = Self {
             kernel,
             hooks,
-            has_tcx,
+            owner,
             attached: Vec::new(),
             gone: None,
             notices,
@@ -110,10 +113,9 @@ impl Ladder {
             links.extend(self.tc(device, name, false)?);
         }
         if labels.is_empty() || !device.is_loopback() {
-            labels.push(if self.has_tcx {
-                "TC (TCX)"
-            } else {
-                "TC (clsact)"
+            labels.push(match self.owner {
+                None => "TC (TCX)",
+                Some(_) => "TC (clsact)",
             });
         }
         self.attached.push(Attached {
@@ -247,7 +249,7 @@ impl Ladder {
             ))
         };
         let fd = self.kernel.program(name)?;
-        if self.has_tcx {
+        let Some(owner) = &self.owner else {
             let place = if is_ingress {
                 Place::TcxIngress
             } else {
@@ -256,8 +258,8 @@ impl Ladder {
             return link(fd, device.index, place)
                 .map(Some)
                 .map_err(|error| failed(&error));
-        }
-        clsact::attach(&mut self.kernel.ebpf, name, &device.name, is_ingress)
+        };
+        clsact::attach(&mut self.kernel.ebpf, owner, name, &device.name, is_ingress)
             .map(|()| None)
             .map_err(|error| failed(&error))
     }

@@ -10,8 +10,8 @@ use super::frames::segment;
 use super::host::*;
 use super::{PORT, alone, interest, is_privileged};
 use crate::source::ebpf::attach::{Place, link};
-use crate::source::ebpf::clsact;
-use crate::source::ebpf::interfaces::devices;
+use crate::source::ebpf::clsact::{self, Owner};
+use crate::source::ebpf::interfaces::{Device, devices};
 use crate::source::ebpf::ladder::Ladder;
 use crate::source::ebpf::object::Kernel;
 use crate::source::ebpf::pace::Pace;
@@ -38,11 +38,15 @@ impl Neighbour {
         }
     }
 
-    /// At a clsact qdisc.
+    /// At a clsact qdisc, with nothing but a heartbeat that tells of a reader.
     fn filter(interface: &str, name: &str, is_ingress: bool) -> Self {
+        Self::filter_of(&Owner::default(), interface, name, is_ingress)
+    }
+
+    fn filter_of(owner: &Owner, interface: &str, name: &str, is_ingress: bool) -> Self {
         let mut kernel = Kernel::load(&interest(), false).unwrap();
         kernel.program(name).unwrap();
-        clsact::attach(&mut kernel.ebpf, name, interface, is_ingress).unwrap();
+        clsact::attach(&mut kernel.ebpf, owner, name, interface, is_ingress).unwrap();
         Self {
             kernel,
             _link: None,
@@ -277,7 +281,6 @@ fn what_a_kill_leaves_at_clsact_is_removed_at_the_next_start_and_no_other() {
 /// As the unit of dist/ runs it: with the rights to capture, but not to look into programs of others.
 #[test]
 fn without_the_right_to_look_what_may_be_left_behind_stays_and_is_told() {
-    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
     if !is_privileged() {
         return;
     }
@@ -286,17 +289,51 @@ fn without_the_right_to_look_what_may_be_left_behind_stays_and_is_told() {
         cable("near", "far");
         let found = devices().unwrap();
         let _left = Neighbour::filter("near", program::EGRESS, false);
-        let all = capabilities(None).unwrap();
-        let mut fewer = capabilities(None).unwrap();
-        fewer.effective.remove(CapabilitySet::SYS_ADMIN);
-        set_capabilities(None, fewer).unwrap();
-        let said = clsact::clean(&found);
-        set_capabilities(None, all).unwrap();
+        let said = clean_without_looking(&found);
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(
             said[0].contains("1 filters") && said[0].contains("CAP_SYS_ADMIN"),
             "{said:?}"
         );
+        assert_eq!(clsact::survey(&found).left_behind.len(), 1);
+    });
+}
+
+/// What is cleaned, and said of it, by who may not look into programs of others.
+fn clean_without_looking(devices: &[Device]) -> Vec<String> {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let all = capabilities(None).unwrap();
+    let mut fewer = capabilities(None).unwrap();
+    fewer.effective.remove(CapabilitySet::SYS_ADMIN);
+    set_capabilities(None, fewer).unwrap();
+    let said = clsact::clean(devices);
+    set_capabilities(None, all).unwrap();
+    said
+}
+
+/// The first filter's heartbeat was never there, as of a process that is stopped for long.
+#[test]
+fn a_filter_is_left_behind_once_its_owner_is_gone_whatever_its_heartbeat_says() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        cable("near", "far");
+        let found = devices().unwrap();
+        let (silent, gone) = (Owner::new(), Owner::new());
+        let _silent = Neighbour::filter_of(&silent, "near", program::INGRESS, true);
+        let _gone = Neighbour::filter_of(&gone, "near", program::EGRESS, false).alive();
+        assert_eq!(clean_without_looking(&found), [""; 0]);
+        assert_eq!(clsact::clean(&found), [""; 0]);
+        drop(gone);
+        let said = clean_without_looking(&found);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].starts_with("removed the filter tcpkit_out at egress of near"),
+            "{said:?}"
+        );
+        drop(silent);
         assert_eq!(clsact::survey(&found).left_behind.len(), 1);
     });
 }
@@ -311,7 +348,8 @@ fn a_program_without_a_reader_writes_nothing() {
         cable("near", "far");
         let mut kernel = Kernel::load(&interest(), true).unwrap();
         kernel.program(program::INGRESS).unwrap();
-        clsact::attach(&mut kernel.ebpf, program::INGRESS, "near", true).unwrap();
+        let owner = Owner::default();
+        clsact::attach(&mut kernel.ebpf, &owner, program::INGRESS, "near", true).unwrap();
         let wire = Wire::new("far");
         wire.send(&segment(PORT, 99));
         let row = kernel.counters(INGRESS);
