@@ -211,6 +211,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether every interface is captured, those that appear later included.
+    pub fn captures_any(&self) -> bool {
+        self.interfaces.is_empty() || self.interfaces.iter().any(|name| name == "any")
+    }
+
     /// The file that the report goes to, where that is not standard output.
     pub fn report_file(&self) -> Option<&Path> {
         self.output.as_deref().filter(|_| !is_stdout(&self.output))

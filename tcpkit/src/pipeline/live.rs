@@ -78,7 +78,7 @@ pub(super) fn run(
     let engine = ladder::open(&interest(options), options, &mut notices)?;
     notices.push(format!("capturing with {}", engine.describe()));
     let filter = filter(engine.as_ref(), options)?;
-    let writer = outputs::writer(setup, engine.as_ref())?;
+    let writer = outputs::writer(setup, engine.as_ref(), &mut notices)?;
     let report = setup.report()?;
     privileges::keep(engine.privileges(), reopens_files(options))?;
     started()?;
@@ -131,9 +131,8 @@ fn interest(options: &Options) -> Interest {
             .map(|port| port..=port)
             .collect();
     }
-    let any = options.interfaces.iter().any(|name| name == "any");
     Interest {
-        interfaces: if any {
+        interfaces: if options.captures_any() {
             Vec::new()
         } else {
             each_once(&options.interfaces)

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 
 use super::notice;
 use super::report::Report;
@@ -11,10 +11,11 @@ use crate::limits::{NOTICE_QUEUE, REPORT_QUEUE};
 use crate::serve::otlp::Teller;
 use crate::sink::Sink;
 use crate::sink::pcap::queued::Queued;
-use crate::sink::pcap::{Interfaces, Writer};
+use crate::sink::pcap::{Interfaces, Writer, holds_one_link};
 use crate::sink::queue::{Lines, Queue};
 use crate::sink::stats::summary::Summary;
 use crate::source::live::{Drift, Engine};
+use crate::source::{Interface, shown};
 
 /// The sinks of a run besides statistics.
 pub(super) type Sinks = Vec<Box<dyn Sink + Send>>;
@@ -110,11 +111,43 @@ impl Outputs {
 }
 
 /// Creates the (first) file for saved frames, if the options ask for one.
-pub(super) fn writer(setup: &Setup<'_>, engine: &dyn Engine) -> anyhow::Result<Option<Writer>> {
+///
+/// # Errors
+/// When it cannot be created, or cannot hold what interfaces have that were named; where all are captured, that one may have what the
+/// file cannot hold is told to `notices`.
+pub(super) fn writer(
+    setup: &Setup<'_>,
+    engine: &dyn Engine,
+    notices: &mut Vec<String>,
+) -> anyhow::Result<Option<Writer>> {
     let Some(path) = &setup.options.write else {
         return Ok(None);
     };
+    if let Some((one, other)) = two_links(engine.interfaces()).filter(|_| holds_one_link(path)) {
+        let told = format!(
+            "--write {}: a pcap file holds one link type, and {one}, but {other}",
+            shown::path(path)
+        );
+        let right = "a file that is named .pcapng holds both";
+        if !setup.options.captures_any() {
+            bail!("{told}: {right}");
+        }
+        notices.push(format!(
+            "{told}: saving ends at the first frame of a second one; {right}"
+        ));
+    }
     let writer = Writer::create(setup.saving(path)).map_err(|error| anyhow!("--write {error}"))?;
     writer.interfaces().learn(engine.interfaces());
     Ok(Some(writer))
+}
+
+/// What the first interface has, and the first one that has another link type.
+fn two_links(interfaces: &[Interface]) -> Option<(String, String)> {
+    let first = interfaces.first()?;
+    let other = interfaces.iter().find(|other| other.link != first.link)?;
+    let told = |one: &Interface| {
+        let name = one.name.as_deref().unwrap_or("an interface");
+        format!("{name} has {}", one.link)
+    };
+    Some((told(first), told(other)))
 }

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::ENGINES;
 use crate::clients;
-use crate::net::{Pair, SERVER_IF, SERVER_V4, privileged};
+use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, privileged};
 use crate::readers::figures;
 use crate::run::{Run, assert_exact, requests};
-use crate::servers::{PATIENCE, REDIS, Redis};
-use crate::support::Report;
+use crate::servers::{PATIENCE, REDIS, Redis, scratch};
+use crate::support::{Report, program};
 
 /// Some 40 MB of JSON lines: more than the queue and the pipe hold.
 const REQUESTS: u64 = 30_000;
@@ -140,4 +140,51 @@ fn a_closed_pipe_ends_the_run_quietly() {
         };
         assert!(client.said.lines().all(expected), "{}", client.said);
     }
+}
+
+/// Ethernet on loopback, none on the tunnel.
+#[test]
+fn what_a_pcap_file_cannot_hold_is_told_before_anything_is_captured() {
+    if !privileged() {
+        return;
+    }
+    let host = Namespace::new();
+    if !host.tunnel("t0") {
+        return;
+    }
+    let folder = scratch("links");
+    let [classic, block] = ["x.pcap", "x.pcapng"].map(|name| folder.join(name));
+    let [classic, block] = [&classic, &block].map(|path| path.to_str().unwrap());
+    let why = format!(
+        "tcpkit: --write {classic}: a pcap file holds one link type, and lo has Ethernet, but t0 has raw IP: "
+    );
+    std::fs::write(classic, "kept").unwrap();
+    for engine in ENGINES {
+        let mut command = host.command(&program().to_string_lossy());
+        command
+            .args(*engine)
+            .args(["-i", "lo,t0", "-q", "-w", classic]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+        assert_eq!(
+            said,
+            format!("{why}a file that is named .pcapng holds both\n")
+        );
+        assert_eq!(std::fs::read(classic).unwrap(), b"kept");
+        let args = ["-i", "lo,t0", "-q", "-w", block];
+        let ended = Run::start(&host, &[engine, &args[..]].concat()).stop();
+        assert!(ended.status.success() && !ended.said.contains("link type"));
+    }
+    // Who named none cannot know of the tunnel, and may see nothing of it.
+    for engine in ENGINES {
+        let args = ["-i", "any", "-q", "-w", classic];
+        let ended = Run::start(&host, &[engine, &args[..]].concat()).stop();
+        assert!(ended.status.success(), "{}", ended.said);
+        // libpcap makes one of what all have.
+        let is_told = !engine.contains(&"pcap");
+        let told = format!("{why}saving ends at the first frame of a second one; ");
+        assert_eq!(ended.said.contains(&told), is_told, "{}", ended.said);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -45,6 +45,11 @@ pub struct Settings {
     pub inputs: Vec<PathBuf>,
 }
 
+/// Whether a file of this name holds one link type alone.
+pub fn holds_one_link(path: &Path) -> bool {
+    matches!(Format::named(path), Format::Pcap(_))
+}
+
 /// The interfaces that frames came from, told to the writer while they become known. Cheap to
 /// clone; all clones are the same list.
 #[derive(Clone, Debug, Default)]
