@@ -255,6 +255,41 @@ fn a_bridge_takes_xdp_from_none_of_its_ports() {
     }
 }
 
+/// As pods of a node come, after the run began.
+#[test]
+fn a_bridge_takes_xdp_from_no_port_that_joins_it_later() {
+    if !privileged() {
+        return;
+    }
+    let (host, client) = (Namespace::new(), Namespace::new());
+    host.ip(&["link", "add", "br0", "type", "bridge"]);
+    host.ip(&["link", "set", "br0", "up"]);
+    let run = Run::start(&host, &["-i", "any", "-q", "--xdp"]);
+    let told = "br0: no XDP: interfaces that join it take it, TC stands in";
+    assert!(run.said().contains(told), "{}", run.said());
+    connect((&host, "other"), (&client, "eth0"), 1500);
+    // Not up before it is a part of the bridge: it is seen as that, never before.
+    host.ip(&["link", "add", "port", "type", "veth", "peer", "name", "end"]);
+    host.ip(&["link", "set", "port", "master", "br0"]);
+    host.ip(&["link", "set", "port", "up"]);
+    for _ in 0..600 {
+        if run.said().contains("the interface port appeared") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = run.stop();
+    assert!(!ended.said.contains("port: no XDP"), "{}", ended.said);
+    let engine = ended.output;
+    let natively = engine
+        .split("; ")
+        .find(|part| part.contains("XDP (native)"));
+    assert!(
+        natively.is_some_and(|part| part.contains("port")),
+        "{engine}"
+    );
+}
+
 /// Options for the receiver stand before the TCP header.
 #[test]
 fn what_lies_behind_an_extension_header_is_captured() {

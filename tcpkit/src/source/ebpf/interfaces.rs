@@ -43,6 +43,11 @@ impl Device {
         self.is_bond_slave().then_some(self.master)
     }
 
+    /// Whether others join it while it is there, as ports join a bridge.
+    pub(super) fn gathers(&self) -> bool {
+        GATHERING.iter().any(|kind| self.kind == *kind)
+    }
+
     /// What its frames begin with; `None` for hardware that is not known.
     pub(super) fn link(&self) -> Option<LinkType> {
         match self.hardware {
@@ -71,6 +76,9 @@ const INFO_SLAVE_KIND: u16 = 4;
 
 /// Kinds whose link is the interface below; of others, such as veth, it is the far end.
 const STACKED: [&str; 4] = ["vlan", "macvlan", "macvtap", "ipvlan"];
+
+/// Kinds that others join. Of a bond the parts are not captured.
+const GATHERING: [&str; 4] = ["bridge", "openvswitch", "team", "vrf"];
 
 /// The deepest stack that is looked at, a bridge over a VLAN over a bond over cards and some more: the kernel's own limit.
 const DEPTH: u32 = 8;

@@ -20,6 +20,8 @@ const ETHERNET_HEADER: u32 = 22;
 pub(super) struct Ladder {
     pub(super) kernel: Kernel,
     hooks: Hooks,
+    /// Whether every interface is asked for, ones that appear included.
+    follows_all: bool,
     /// Of the filters that stand in where the kernel has no TCX.
     owner: Option<Owner>,
     attached: Vec<Attached>,
@@ -58,6 +60,7 @@ impl Ladder {
         let mut ladder = Self {
             kernel,
             hooks,
+            follows_all: interest.interfaces.is_empty(),
             owner,
             attached: Vec::new(),
             gone: None,
@@ -189,6 +192,12 @@ impl Ladder {
         };
         if device.link() != Some(LinkType::ETHERNET) {
             let why = io::Error::other("its frames have no Ethernet headers, TC stands in");
+            self.step_down(device, "XDP", &why);
+            return Ok(None);
+        }
+        // The kernel refuses XDP below an interface that has it: ports that join it later would go without.
+        if self.follows_all && device.gathers() {
+            let why = io::Error::other("interfaces that join it take it, TC stands in");
             self.step_down(device, "XDP", &why);
             return Ok(None);
         }
