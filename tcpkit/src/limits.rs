@@ -163,7 +163,13 @@ pub const BLOCK_BYTES: usize = 16 << 20;
 
 /// Interfaces of a pcapng file: as many as a host can have, and the most that the 16-bit field
 /// of its first packet blocks could name.
+/// A live run has as many numbers for interfaces: where containers come and go it takes them up in days, and then gives those of
+/// interfaces that are gone to new ones.
 pub const INTERFACES: usize = 65_536;
+
+/// How long the number of an interface that is gone rests before another gets it: frames of the first may be in a ring, or wait to be
+/// saved by an output that is slow. It is the one that is gone for longest, so mostly it has rested for hours.
+pub const INTERFACE_REST: Duration = Duration::from_secs(60);
 
 /// Bytes of an interface's name; Linux allows 15, Windows needs some 50.
 pub const INTERFACE_NAME: usize = 256;

@@ -81,6 +81,11 @@ impl Outputs {
         self.drift.set(engine.drift());
         if let Some((_, interfaces)) = &self.saves {
             interfaces.learn(engine.interfaces());
+            for number in engine.take_renumbered() {
+                if let Some(interface) = engine.interfaces().get(number as usize) {
+                    interfaces.replace(number, interface);
+                }
+            }
         }
     }
 

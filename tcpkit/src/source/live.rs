@@ -109,8 +109,15 @@ pub trait Engine: Send {
     /// What captures, and how, for notices and the summary: `TC (TCX) on eth0, eth1`.
     fn describe(&self) -> String;
 
-    /// The interfaces known so far; [`Frame::interface`] is an index into it. Grows.
+    /// The interfaces known so far; [`Frame::interface`] is an index into it. Grows, and where it may not grow any more, new
+    /// interfaces take the places of some that are gone for long.
     fn interfaces(&self) -> &[Interface];
+
+    /// Indexes into [`Engine::interfaces`] that have come to mean another interface since the last call. That is known before
+    /// the first frame of it is handed on.
+    fn take_renumbered(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
 
     /// Hands on the frames that are there, in the order of their times, and returns; where there are none,
     /// waits for at most `wait`. The call ends early when `each` returns false; what was not

@@ -24,6 +24,8 @@ pub(super) enum Format {
 #[derive(Debug, Default)]
 pub(super) struct Described {
     begun: bool,
+    /// How many there are.
+    count: u32,
     numbers: HashMap<(u32, u16), u32, foldhash::fast::RandomState>,
 }
 
@@ -54,6 +56,13 @@ impl Format {
                 described.packet(out, frame, interface);
                 Ok(())
             }
+        }
+    }
+
+    /// The interface of this number is another one from now on.
+    pub fn forget(&mut self, interface: u32) {
+        if let Self::Pcapng(described) = self {
+            described.numbers.retain(|&(of, _), _| of != interface);
         }
     }
 
@@ -113,13 +122,14 @@ impl Described {
             section_header(out);
             self.begun = true;
         }
-        let next = self.numbers.len() as u32;
+        let next = &mut self.count;
         let number = *self
             .numbers
             .entry((frame.interface, frame.link.0))
             .or_insert_with(|| {
                 describe(out, &interface());
-                next
+                *next += 1;
+                *next - 1
             });
         block(out, 6, |out| {
             put(out, number);

@@ -24,7 +24,8 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Needs, Sink};
 use crate::event::Event;
@@ -53,18 +54,57 @@ pub fn holds_one_link(path: &Path) -> bool {
 /// The interfaces that frames came from, told to the writer while they become known. Cheap to
 /// clone; all clones are the same list.
 #[derive(Clone, Debug, Default)]
-pub struct Interfaces(Arc<Mutex<Vec<Interface>>>);
+pub struct Interfaces(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    known: Mutex<Vec<Interface>>,
+    /// Numbers that mean another interface now, until the writer has heard of it.
+    anew: Mutex<Vec<u32>>,
+    /// Whether there are such.
+    has_anew: AtomicBool,
+}
 
 impl Interfaces {
     /// Takes over what a source knows by now; returns at once where nothing is new.
     pub fn learn(&self, known: &[Interface]) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.known();
         let new = known.get(held.len()..).unwrap_or_default();
         held.extend_from_slice(new);
     }
 
+    /// Takes over what a number means that meant another interface before.
+    pub fn replace(&self, number: u32, interface: &Interface) {
+        if let Some(place) = self.known().get_mut(number as usize) {
+            place.clone_from(interface);
+        }
+        let mut anew = self.anew();
+        if !anew.contains(&number) {
+            anew.push(number);
+        }
+        self.0.has_anew.store(true, Ordering::Release);
+    }
+
+    /// What was replaced since the last call.
+    fn take_anew(&self) -> Vec<u32> {
+        if !self.0.has_anew.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut anew = self.anew();
+        self.0.has_anew.store(false, Ordering::Release);
+        std::mem::take(&mut anew)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Interface>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn anew(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.0.anew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn get(&self, frame: &Frame<'_>) -> Interface {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.known();
         let known = held.get(frame.interface as usize);
         let (name, snaplen) = known.map_or((None, 0), |known| (known.name.clone(), known.snaplen));
         Interface {
@@ -75,11 +115,7 @@ impl Interfaces {
     }
 
     fn first(&self) -> Option<Interface> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .first()
-            .cloned()
+        self.known().first().cloned()
     }
 }
 
@@ -154,6 +190,9 @@ impl Writer {
     fn encode(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         self.scratch.clear();
         let (interfaces, format) = (&self.interfaces, &mut self.format);
+        for number in interfaces.take_anew() {
+            format.forget(number);
+        }
         format
             .frame(&mut self.scratch, frame, || interfaces.get(frame))
             .map_err(|why| self.output.error(io::ErrorKind::InvalidInput, &why))

@@ -144,6 +144,32 @@ fn classic_files_come_back() {
 }
 
 #[test]
+fn a_number_that_means_another_interface_is_described_anew() {
+    let scratch = Scratch::new();
+    let mut writer = scratch.writer("a.pcapng");
+    let interface = |name: &str| Interface {
+        link: LinkType::ETHERNET,
+        name: Some(name.to_owned()),
+        snaplen: 0,
+    };
+    let known = writer.interfaces();
+    known.learn(&["eth0", "veth1"].map(interface));
+    let frames = [1, 0, 1, 1, 0, 1].map(|of| frame(1, 60, of, LinkType::ETHERNET));
+    let (before, after) = frames.split_at(3);
+    before.iter().for_each(|frame| writer.save(frame).unwrap());
+    known.replace(1, &interface("veth2"));
+    after.iter().for_each(|frame| writer.save(frame).unwrap());
+    writer.finish().unwrap();
+    let names = ["veth1", "eth0", "veth1", "veth2", "eth0", "veth2"];
+    let expected: Vec<_> = frames
+        .iter()
+        .zip(names)
+        .map(|(frame, name)| row(frame, Some(name)))
+        .collect();
+    assert_eq!(rows(&scratch.0.join("a.pcapng")), expected);
+}
+
+#[test]
 fn block_files_come_back_with_their_interfaces() {
     let scratch = Scratch::new();
     let frames = [

@@ -1,7 +1,9 @@
 //! The engine: attached programs, the rings that they fill, the interfaces that they are on.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use tcpkit_common::{EGRESS, INGRESS, IP, count, map};
 
 use super::interfaces::{Device, devices, lower_first};
@@ -11,7 +13,7 @@ use super::merge::{Drained, drain};
 use super::pace::{Pace, fullest};
 use super::ring::{Record, Ring};
 use super::{Hooks, Refusal};
-use crate::limits::{INTERFACES, RING_HOLD};
+use crate::limits::{INTERFACE_REST, INTERFACES, RING_HOLD};
 use crate::source::clock::BootClock;
 use crate::source::live::{Counters, Engine, Interest, Privilege};
 use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp, shown};
@@ -30,6 +32,8 @@ pub(super) struct Rings {
     wanted: Vec<String>,
     /// Interfaces that refused, so that this is said once.
     refused: Vec<u32>,
+    /// It was said that there are too many interfaces.
+    is_full: bool,
     chores_done: Instant,
     notices: Vec<String>,
     /// The last call ended before all was handed on.
@@ -43,6 +47,15 @@ struct Seen {
     interfaces: Vec<Interface>,
     /// The kernel's index of each of [`Seen::interfaces`].
     indexes: Vec<u32>,
+    /// Where the interface of an index is in [`Seen::interfaces`]. An index may be given again: the last one counts.
+    places: HashMap<u32, usize, foldhash::fast::RandomState>,
+    /// Places of interfaces that are gone, and since when; the first is gone for longest.
+    gone: VecDeque<(Instant, usize)>,
+    /// Places that were given to another interface, since that was asked.
+    renumbered: Vec<u32>,
+    /// Most places, and how long one rests before it is given again.
+    most: usize,
+    rest: Duration,
     /// Parts of bonds, and their bonds: native XDP runs in the drivers of the parts, and names those.
     parts: Vec<(u32, u32)>,
     delivered: u64,
@@ -72,6 +85,7 @@ impl Rings {
             seen: Seen::new(interest.snaplen.unwrap_or(0)),
             wanted: interest.interfaces.clone(),
             refused: Vec::new(),
+            is_full: false,
             chores_done: Instant::now(),
             notices: Vec::new(),
             is_stopped: false,
@@ -88,6 +102,13 @@ impl Rings {
         Ok((engine, notices))
     }
 
+    /// As if a run had no more places than this, and none had to rest.
+    #[cfg(test)]
+    pub(super) fn with_places(mut self, most: usize) -> Self {
+        (self.seen.most, self.seen.rest) = (most, Duration::ZERO);
+        self
+    }
+
     fn attach(&mut self, device: &Device) {
         let attached = self.ladder.attach(device);
         self.notices.extend(self.ladder.take_notices());
@@ -100,24 +121,27 @@ impl Rings {
         }
     }
 
-    /// What is done once a second.
-    fn chores(&mut self) -> Result<(), SourceError> {
+    /// What is done once a second; whether there are new interfaces.
+    fn chores(&mut self) -> Result<bool, SourceError> {
         if self.chores_done.elapsed() < CHORES {
-            return Ok(());
+            return Ok(false);
         }
         self.chores_done = Instant::now();
         self.pace.beat();
         match devices() {
             Ok(found) => self.follow(&found),
             // The list may be asked for again; frames come all the same.
-            Err(_) => Ok(()),
+            Err(_) => Ok(false),
         }
     }
 
-    /// Attaches to interfaces that appeared, forgets those that went.
-    fn follow(&mut self, found: &[Device]) -> Result<(), SourceError> {
+    /// Attaches to interfaces that appeared, whether there are any, and forgets those that went.
+    fn follow(&mut self, found: &[Device]) -> Result<bool, SourceError> {
         self.seen.learn(found);
-        for name in self.ladder.forget_all_but(found) {
+        self.refused
+            .retain(|&index| found.iter().any(|device| device.index == index));
+        for (index, name) in self.ladder.forget_all_but(found) {
+            self.seen.leave(index);
             self.notices.push(format!("the interface {name} is gone"));
         }
         let news = found.iter().filter(|device| {
@@ -127,12 +151,15 @@ impl Rings {
         });
         let mut news: Vec<_> = news.collect();
         lower_first(&mut news, found);
+        let mut is_new = false;
         for device in news.into_iter().cloned().collect::<Vec<_>>() {
-            if self.seen.interfaces.len() >= INTERFACES {
+            if !self.seen.has_place() {
+                self.tell_full(&device);
                 break;
             }
             self.attach(&device);
             if self.ladder.has(device.index) {
+                is_new = true;
                 self.notices
                     .push(format!("the interface {} appeared", device.name));
             }
@@ -143,7 +170,17 @@ impl Rings {
                 "capturing on {names} has ended: the last interface is gone"
             )));
         }
-        Ok(())
+        Ok(is_new)
+    }
+
+    /// Said once: it is tried again every second.
+    fn tell_full(&mut self, device: &Device) {
+        if !std::mem::replace(&mut self.is_full, true) {
+            self.notices.push(format!(
+                "the interface {} appeared beyond {} others: interfaces are captured as others go",
+                device.name, self.seen.most
+            ));
+        }
     }
 
     fn is_wanted(&self, device: &Device) -> bool {
@@ -176,6 +213,10 @@ impl Engine for Rings {
         &self.seen.interfaces
     }
 
+    fn take_renumbered(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.seen.renumbered)
+    }
+
     fn deliver(
         &mut self,
         wait: Duration,
@@ -183,7 +224,10 @@ impl Engine for Rings {
     ) -> Result<(), SourceError> {
         let start = Instant::now();
         loop {
-            self.chores()?;
+            // What an interface is comes to be known before its frames.
+            if self.chores()? {
+                return Ok(());
+            }
             if !self.is_stopped {
                 let rest = wait.saturating_sub(start.elapsed()).min(CHORES);
                 self.pace.sleep(&self.ladder.kernel.rings, rest);
@@ -255,6 +299,11 @@ impl Seen {
         Self {
             interfaces: Vec::new(),
             indexes: Vec::new(),
+            places: HashMap::default(),
+            gone: VecDeque::new(),
+            renumbered: Vec::new(),
+            most: INTERFACES,
+            rest: INTERFACE_REST,
             parts: Vec::new(),
             delivered: 0,
             unknown: 0,
@@ -262,13 +311,44 @@ impl Seen {
         }
     }
 
+    /// Whether there is a place for one more interface.
+    fn has_place(&self) -> bool {
+        let has_rested = |(since, _): &(Instant, usize)| since.elapsed() >= self.rest;
+        self.interfaces.len() < self.most || self.gone.front().is_some_and(has_rested)
+    }
+
+    /// Gives it a place: a new one while there are such, then that of the one that is gone for longest.
     fn add(&mut self, device: &Device) {
-        self.indexes.push(device.index);
-        self.interfaces.push(Interface {
+        let interface = Interface {
             link: device.link().unwrap_or(LinkType::ETHERNET),
             name: Some(device.name.clone()),
             snaplen: self.snaplen,
-        });
+        };
+        let is_full = self.interfaces.len() >= self.most;
+        let place = match self.gone.pop_front_if(|_| is_full) {
+            Some((_, place)) => {
+                if self.places.get(&self.indexes[place]) == Some(&place) {
+                    self.places.remove(&self.indexes[place]);
+                }
+                self.indexes[place] = device.index;
+                self.interfaces[place] = interface;
+                self.renumbered.push(place as u32);
+                place
+            }
+            None => {
+                self.indexes.push(device.index);
+                self.interfaces.push(interface);
+                self.indexes.len() - 1
+            }
+        };
+        self.places.insert(device.index, place);
+    }
+
+    /// The interface of this index is gone; frames of it may be under way.
+    fn leave(&mut self, index: u32) {
+        let place = self.places.get(&index);
+        self.gone
+            .extend(place.map(|&place| (Instant::now(), place)));
     }
 
     /// Takes over which interface is part of which bond.
@@ -281,8 +361,7 @@ impl Seen {
 
     /// Where the interface of this index is in [`Seen::interfaces`], or the bond that it is a part of.
     fn place(&self, index: u32) -> Option<usize> {
-        // An index may be given again: the last one counts.
-        let place = |index| self.indexes.iter().rposition(|&known| known == index);
+        let place = |index| self.places.get(&index).copied();
         let bond = || self.parts.iter().find(|&&(part, _)| part == index);
         place(index).or_else(|| place(bond()?.1))
     }
@@ -361,7 +440,7 @@ mod tests {
     #[test]
     fn a_part_of_a_bond_counts_as_the_bond() {
         let mut seen = Seen::new(0);
-        seen.indexes = vec![4, 9];
+        seen.places = [(4, 0), (9, 1)].into_iter().collect();
         seen.parts = vec![(5, 9), (6, 9), (7, 8)];
         assert_eq!(seen.place(4), Some(0));
         assert_eq!(seen.place(9), Some(1));

@@ -137,8 +137,8 @@ impl Ladder {
             .any(|attached| attached.ifindex == ifindex)
     }
 
-    /// Forgets interfaces that are gone: the kernel has detached their programs.
-    pub(super) fn forget_all_but(&mut self, devices: &[Device]) -> Vec<String> {
+    /// Forgets interfaces that are gone: the kernel has detached their programs. Returns their indexes and names.
+    pub(super) fn forget_all_but(&mut self, devices: &[Device]) -> Vec<(u32, String)> {
         let here = |attached: &Attached| {
             devices
                 .iter()
@@ -146,7 +146,9 @@ impl Ladder {
         };
         let before = self.describe();
         let gone = self.attached.extract_if(.., |attached| !here(attached));
-        let gone: Vec<String> = gone.map(|attached| attached.name).collect();
+        let gone: Vec<_> = gone
+            .map(|attached| (attached.ifindex, attached.name))
+            .collect();
         if self.attached.is_empty() && !gone.is_empty() {
             self.gone = Some(format!("{before} (gone)"));
         }

@@ -10,8 +10,10 @@ use super::frames::*;
 use super::host::*;
 use super::{PORT, alone, interest, is_privileged};
 use crate::limits::DIAGNOSTICS;
+use crate::source::ebpf::engine::Rings;
 use crate::source::ebpf::object::Kernel;
 use crate::source::ebpf::{Hooks, XdpMode, open};
+use crate::source::live::Engine as _;
 
 const XDP: Hooks = Hooks::Xdp(XdpMode::Auto);
 
@@ -266,6 +268,49 @@ fn interfaces_that_appear_and_go_are_followed() {
         assert!(
             said.iter().any(|notice| notice.contains("near is gone")),
             "{said:?}"
+        );
+    });
+}
+
+/// As after days of containers that come and go.
+#[test]
+fn where_numbers_have_run_out_interfaces_take_those_of_others_that_are_gone() {
+    if !is_privileged() {
+        return;
+    }
+    let _alone = alone();
+    in_namespace(|| {
+        let (engine, _) = Rings::open(&interest(), Hooks::Tc).unwrap();
+        let mut engine = engine.with_places(3);
+        // Not by the clock: until it is said. Frames of their own there are none.
+        let mut until = |part: &str| {
+            for _ in 0..600 {
+                engine
+                    .deliver(Duration::from_millis(50), &mut |_| true)
+                    .unwrap();
+                let said = engine.take_notices();
+                if said.iter().any(|notice| notice.contains(part)) {
+                    return;
+                }
+            }
+            panic!("nobody said: {part}");
+        };
+        cable("one", "two");
+        until("two appeared");
+        cable("three", "four");
+        until("appeared beyond 3 others");
+        ip("link delete one");
+        until("three appeared");
+        assert_eq!(engine.take_renumbered(), [1, 2]);
+        let frame = segment(PORT, 99);
+        Wire::new("four").send(&frame);
+        let mut taken = take(&mut engine, 2);
+        taken.sort_by(|a, b| a.interface.cmp(&b.interface));
+        let names: Vec<_> = taken.iter().map(|frame| frame.interface.as_str()).collect();
+        assert_eq!(names, ["four", "three"]);
+        assert_eq!(
+            (engine.interfaces().len(), engine.counters().lost()),
+            (3, 0)
         );
     });
 }
