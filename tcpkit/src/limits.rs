@@ -112,6 +112,13 @@ pub const SAVE_QUEUE: usize = 64 << 20;
 /// Bytes of notices that wait for whoever reads standard error, live.
 pub const NOTICE_QUEUE: usize = 64 << 10;
 
+/// At the end of a live run, frames that were captured before it are waited for so long after the last one came.
+pub const CATCH_UP_STALL: Duration = Duration::from_secs(1);
+
+/// At the end of a live run, frames that were captured before it are followed for so long in all. With [`END_WAIT`] it stays
+/// under the 30 seconds after which the service manager kills.
+pub const CATCH_UP: Duration = Duration::from_secs(8);
+
 /// At the end of a live run, output that nobody takes is waited for so long after the last progress.
 pub const END_STALL: Duration = Duration::from_secs(2);
 
@@ -163,8 +170,9 @@ pub const BLOCK_BYTES: usize = 16 << 20;
 
 /// Interfaces of a pcapng file: as many as a host can have, and the most that the 16-bit field
 /// of its first packet blocks could name.
-/// A live run has as many numbers for interfaces: where containers come and go it takes them up in days, and then gives those of
-/// interfaces that are gone to new ones.
+///
+/// A live run with eBPF has as many numbers for interfaces: where containers come and go it takes them up in days, and then gives
+/// those of interfaces that are gone to new ones.
 pub const INTERFACES: usize = 65_536;
 
 /// How long the number of an interface that is gone rests before another gets it: frames of the first may be in a ring, or wait to be

@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::ending::{Ending, Step};
 use super::loss::LossWatch;
 use super::outlet::Outlet;
 use super::outputs::{self, Outputs};
@@ -32,37 +33,11 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Frames between two looks at signals and time, when they come faster.
 const LOOK_EVERY: u32 = 16_384;
 
-/// At the end, frames that were captured before it are waited for until none came for so long, in nanoseconds, and so many
-/// looks: a reader that waits for a processor, or has much to catch up with, leaves none of them behind.
-const DRAIN: u64 = 1_000_000_000;
-const DRAIN_LOOKS: u32 = 10;
-
 /// The environment variable that switches diagnostics on: `kernel` for those of the programs in the kernel. Not an
 /// option: it is for who looks into tcpkit, not for who looks into a service.
 const DIAGNOSTICS: &str = "TCPKIT_LOG";
 
 const SECOND: u64 = 1_000_000_000;
-
-/// How far a run that is to end has come.
-struct Drain {
-    /// When it was told to.
-    until: Timestamp,
-    /// Up to where frames were followed, since when, and how often that was looked at since.
-    reached: Timestamp,
-    moved: Timestamp,
-    looks: u32,
-}
-
-impl Drain {
-    fn until(until: Timestamp) -> Self {
-        Self {
-            until,
-            reached: Timestamp::default(),
-            moved: until,
-            looks: 0,
-        }
-    }
-}
 
 /// Captures until a signal or an option ends it, and reports.
 ///
@@ -201,16 +176,16 @@ impl Run<'_> {
             None => Timestamp(u64::MAX),
         };
         let count = self.setup.options.count.unwrap_or(u64::MAX);
-        let mut end: Option<Drain> = None;
-        while end.as_mut().is_none_or(|end| !self.is_drained(end)) {
+        let mut ending: Option<Ending> = None;
+        while ending.as_mut().is_none_or(|ending| !self.has_ended(ending)) {
             self.deliver(count)?;
             self.look_once_a_second();
             if self.worker.outlet().exchanges >= count || self.worker.outlet().has_failed() {
                 return Ok(());
             }
             let stopped = self.setup.look(&mut self.worker, &self.report);
-            if end.is_none() && (stopped || self.engine.clock() >= last) {
-                end = Some(Drain::until(self.engine.clock()));
+            if ending.is_none() && (stopped || self.engine.clock() >= last) {
+                ending = Some(Ending::told(self.engine.clock()));
             }
         }
         Ok(())
@@ -233,15 +208,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether all frames from before the end were followed, or are no longer waited for.
-    fn is_drained(&mut self, end: &mut Drain) -> bool {
-        let (now, clock) = (self.worker.now(), self.engine.clock());
-        if now > end.reached {
-            (end.reached, end.moved, end.looks) = (now, clock, 0);
+    /// Whether all frames from before the end were followed, or are no longer waited for, which is told.
+    fn has_ended(&mut self, ending: &mut Ending) -> bool {
+        let step = ending.look(self.worker.now(), self.engine.clock());
+        if step == Step::Leave {
+            let notice = "the run has ended: frames that were captured before may be left, the reader is behind";
+            self.outputs.tell([notice.to_owned()]);
         }
-        end.looks += 1;
-        let is_still = end.looks > DRAIN_LOOKS && clock.since(end.moved) > DRAIN;
-        now >= end.until || is_still
+        step != Step::Follow
     }
 
     fn look_once_a_second(&mut self) {

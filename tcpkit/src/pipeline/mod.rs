@@ -4,6 +4,7 @@ mod conversation;
 mod copies;
 mod daemon;
 mod doubt;
+mod ending;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod ladder;
