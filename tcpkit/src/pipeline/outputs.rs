@@ -79,9 +79,10 @@ impl Outputs {
     /// Takes over what the engine knows by now of its interfaces and of the wall clock.
     pub(super) fn learn(&self, engine: &mut dyn Engine) {
         self.drift.set(engine.drift());
+        let renumbered = engine.take_renumbered();
         if let Some((_, interfaces)) = &self.saves {
             interfaces.learn(engine.interfaces());
-            for number in engine.take_renumbered() {
+            for number in renumbered {
                 if let Some(interface) = engine.interfaces().get(number as usize) {
                     interfaces.replace(number, interface);
                 }
@@ -134,12 +135,15 @@ pub(super) fn writer(
             shown::path(path)
         );
         let right = "a file that is named .pcapng holds both";
-        if !setup.options.captures_any() {
+        let ends = "saving ends at the first frame of a second type";
+        // Standard output has no other name to take, and there need be no traffic on all of them.
+        if setup.options.saves_to_stdout() {
+            notices.push(format!("{told}: {ends}"));
+        } else if setup.options.captures_any() {
+            notices.push(format!("{told}: {ends}; {right}"));
+        } else {
             bail!("{told}: {right}");
         }
-        notices.push(format!(
-            "{told}: saving ends at the first frame of a second one; {right}"
-        ));
     }
     let writer = Writer::create(setup.saving(path)).map_err(|error| anyhow!("--write {error}"))?;
     writer.interfaces().learn(engine.interfaces());

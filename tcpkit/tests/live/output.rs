@@ -176,6 +176,13 @@ fn what_a_pcap_file_cannot_hold_is_told_before_anything_is_captured() {
         let ended = Run::start(&host, &[engine, &args[..]].concat()).stop();
         assert!(ended.status.success() && !ended.said.contains("link type"));
     }
+    // Standard output has no name that says otherwise.
+    let mut command = host.command(&program().to_string_lossy());
+    command.args(["-i", "lo,t0", "-q", "-w", "-", "--duration", "1s"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let told = "holds one link type, and lo has Ethernet, but t0 has raw IP: saving ends";
+    assert!(output.status.success() && said.contains(told), "{said}");
     // Who named none cannot know of the tunnel, and may see nothing of it.
     for engine in ENGINES {
         let args = ["-i", "any", "-q", "-w", classic];
@@ -183,7 +190,7 @@ fn what_a_pcap_file_cannot_hold_is_told_before_anything_is_captured() {
         assert!(ended.status.success(), "{}", ended.said);
         // libpcap makes one of what all have.
         let is_told = !engine.contains(&"pcap");
-        let told = format!("{why}saving ends at the first frame of a second one; ");
+        let told = format!("{why}saving ends at the first frame of a second type; ");
         assert_eq!(ended.said.contains(&told), is_told, "{}", ended.said);
     }
     std::fs::remove_dir_all(folder).unwrap();
