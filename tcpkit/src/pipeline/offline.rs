@@ -129,7 +129,11 @@ impl Run<'_> {
                 None => break,
             }
         }
-        let owners = match source.reopen().filter(|_| !others.is_empty()) {
+        let sample = match others.is_empty() {
+            true => None,
+            false => source.reopen(),
+        };
+        let owners = match sample {
             Some(sample) => Owners::of_sample(sample, &self.setup.selector, others.len() + 1),
             None => Owners::alone(),
         };

@@ -61,7 +61,7 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// What one of `workers` is told.
+    /// What a worker is told.
     pub(super) fn settings(&self, worker: usize, owners: Owners) -> Settings {
         Settings {
             selector: Arc::clone(&self.selector),

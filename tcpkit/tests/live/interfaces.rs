@@ -265,19 +265,14 @@ fn a_bridge_takes_xdp_from_no_port_that_joins_it_later() {
     host.ip(&["link", "add", "br0", "type", "bridge"]);
     host.ip(&["link", "set", "br0", "up"]);
     let run = Run::start(&host, &["-i", "any", "-q", "--xdp"]);
-    let told = "br0: no XDP: interfaces that join it take it, TC stands in";
+    let told = "br0: no XDP: it is left to the interfaces that join, TC stands in";
     assert!(run.said().contains(told), "{}", run.said());
     connect((&host, "other"), (&client, "eth0"), 1500);
     // Not up before it is a part of the bridge: it is seen as that, never before.
     host.ip(&["link", "add", "port", "type", "veth", "peer", "name", "end"]);
     host.ip(&["link", "set", "port", "master", "br0"]);
     host.ip(&["link", "set", "port", "up"]);
-    for _ in 0..600 {
-        if run.said().contains("the interface port appeared") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    run.wait_until_said("the interface port appeared");
     let ended = run.stop();
     assert!(!ended.said.contains("port: no XDP"), "{}", ended.said);
     let engine = ended.output;

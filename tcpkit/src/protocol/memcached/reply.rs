@@ -91,6 +91,7 @@ impl Reader {
     pub(super) fn implied(&self, lost: usize, all: bool) -> Option<&'static [u8]> {
         let end: &[u8] = match self.state {
             State::MetaEnd => b"\r\n",
+            State::ItemEnd if lost == 2 => b"\r\n",
             State::ItemEnd if all => b"\r\nEND\r\n",
             State::Items if all => b"END\r\n",
             _ => return None,

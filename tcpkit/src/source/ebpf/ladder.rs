@@ -22,7 +22,7 @@ pub(super) struct Ladder {
     hooks: Hooks,
     /// Whether every interface is asked for, ones that appear included.
     follows_all: bool,
-    /// Of the filters that stand in where the kernel has no TCX.
+    /// Of the filters that stand in where the kernel has no TCX. Behind `kernel`, which holds them: it goes after them.
     owner: Option<Owner>,
     attached: Vec<Attached>,
     /// What there was before the last interface went.
@@ -199,7 +199,7 @@ impl Ladder {
         }
         // The kernel refuses XDP below an interface that has it: ports that join it later would go without.
         if self.follows_all && device.gathers() {
-            let why = io::Error::other("interfaces that join it take it, TC stands in");
+            let why = io::Error::other("it is left to the interfaces that join, TC stands in");
             self.step_down(device, "XDP", &why);
             return Ok(None);
         }
