@@ -5,12 +5,12 @@
 //! that the VM began with. A script that keeps every packet spends much of its time here, and in the
 //! kernel, which is therefore asked for many pages at a time, and for huge ones where a script has shown that it keeps what it
 //! makes. Huge pages save a third of such a script's time where they are to be had; where memory is short, or a virtual machine's
-//! host has not given it yet, they take longer to get than they save. So the time is looked at.
+//! host has not given it yet, they take longer to get than they save. So that time is looked at: a processor's, not what a thread waits for one.
 
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mlua::ffi::{self, lua_Alloc, lua_State};
 
@@ -148,7 +148,7 @@ impl Heap {
         {
             // SAFETY: within the reserved stretch.
             let first: *mut c_void = unsafe { self.base.add(paged) }.cast();
-            let begun = Instant::now();
+            let begun = processor_time();
             // SAFETY: as above; none of it was handed out, pages are added and no byte changed.
             unsafe {
                 if is_huge {
@@ -156,7 +156,7 @@ impl Heap {
                 }
                 libc::madvise(first, size, libc::MADV_POPULATE_WRITE);
             }
-            if is_huge && begun.elapsed() > SLOW {
+            if is_huge && processor_time().saturating_sub(begun) > SLOW {
                 self.huge_from.set(paged + HUGE + REST);
             }
         }
@@ -228,6 +228,13 @@ impl Drop for Heap {
             unsafe { libc::munmap(self.base.cast(), self.reserved) };
         }
     }
+}
+
+/// What this thread has had of a processor so far, what its kernel and a virtual machine's host did for it included.
+#[cfg(target_os = "linux")]
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Addresses for `size` bytes, the first at a multiple of [`HUGE`]; memory comes with the first use. Null where there
