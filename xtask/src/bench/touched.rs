@@ -27,6 +27,19 @@ pub fn least(bytes: usize, rounds: usize) -> Result<Touched> {
     Ok(Touched { small, huge })
 }
 
+/// Has the host of a virtual machine find memory for so many bytes in huge pages, and gives it back to the kernel: who needs
+/// as much in the next moment gets it as on a host of its own.
+///
+/// # Errors
+/// When memory cannot be had.
+pub fn make_ready(bytes: usize) -> Result<()> {
+    // The kernel gives other pages each time; after three most were found. A virtual machine took 1.3 s, 0.4 s and 0.1 s.
+    for _ in 0..3 {
+        touch(bytes, libc::MADV_HUGEPAGE)?;
+    }
+    Ok(())
+}
+
 /// Maps `bytes`, gives the kernel this advice, and writes to every page once.
 fn touch(bytes: usize, advice: libc::c_int) -> Result<Duration> {
     const PAGE: usize = 4096;
