@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::digits::push_fixed;
+use super::digits::{push_fixed, six};
 use crate::source::Timestamp;
 use crate::source::live::Drift;
 
@@ -50,20 +50,29 @@ impl Clock {
     }
 
     fn push_wall_seconds(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.wall_seconds(time));
+    }
+
+    #[inline]
+    fn wall_seconds(&mut self, time: Timestamp) -> &[u8; LEN] {
         let second = time.0 / SECOND;
         let index = (second & 1) as usize;
         if self.cache[index].0 != second {
             self.cache[index] = (second, self.text(second));
         }
-        out.extend_from_slice(&self.cache[index].1);
+        &self.cache[index].1
     }
 
     /// Appends the time in microseconds.
     pub fn push_micros(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        // Every line begins so: put together first, it is appended in one go.
+        const POINT: usize = LEN + 1;
         let time = self.wall(time);
-        self.push_wall_seconds(time, out);
-        out.push(b'.');
-        push_fixed(out, (time.0 % SECOND) / 1_000, 6);
+        let (mut text, start) = ([b'.'; POINT + 8], out.len());
+        text[..LEN].copy_from_slice(self.wall_seconds(time));
+        text[POINT..].copy_from_slice(&six((time.0 % SECOND) / 1_000));
+        out.extend_from_slice(&text);
+        out.truncate(start + POINT + 6);
     }
 
     /// Appends the time in nanoseconds.

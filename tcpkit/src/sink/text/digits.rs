@@ -28,20 +28,25 @@ pub fn push_fixed(out: &mut Vec<u8>, number: u64, width: usize) {
     push_word(out, word >> (8 * (7 - width.saturating_sub(1))), width);
 }
 
+/// The last six digits of a number below [`EIGHT`], and two bytes that are none.
+pub fn six(number: u64) -> [u8; 8] {
+    (eight(number) >> 16).to_le_bytes()
+}
+
 /// Appends nanoseconds as milliseconds with three decimals, cut: `11.234`.
 pub fn push_millis(out: &mut Vec<u8>, nanoseconds: u64) {
     let micros = nanoseconds / 1_000;
     if micros < EIGHT {
         // Five digits of milliseconds, of which one stays, and three behind the point.
         let word = eight(micros);
-        let zeros = ((word ^ eight(0)).trailing_zeros() / 8).min(4);
-        let [whole, point] = [8 * (5 - zeros), 8 * (6 - zeros)];
-        let text = u128::from(word >> (8 * zeros)) & ((1 << whole) - 1)
-            | u128::from(b'.') << whole
-            | u128::from(word >> 40) << point;
+        let zeros = ((word ^ eight(0)).trailing_zeros() / 8).min(4) as usize;
+        let (mut text, point) = ([0; 16], 5 - zeros);
+        text[..8].copy_from_slice(&(word >> (8 * zeros)).to_le_bytes());
+        text[point] = b'.';
+        text[point + 1..point + 5].copy_from_slice(&((word >> 40) as u32).to_le_bytes());
         let start = out.len();
-        out.extend_from_slice(&text.to_le_bytes());
-        return out.truncate(start + 9 - zeros as usize);
+        out.extend_from_slice(&text);
+        return out.truncate(start + point + 4);
     }
     push_number(out, micros / 1_000);
     out.push(b'.');
