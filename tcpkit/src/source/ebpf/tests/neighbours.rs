@@ -13,6 +13,7 @@ use crate::source::ebpf::attach::{Place, link};
 use crate::source::ebpf::clsact::{self, Owner};
 use crate::source::ebpf::interfaces::{Device, devices};
 use crate::source::ebpf::ladder::Ladder;
+use crate::source::ebpf::netlink::{Message, attributes, dump, u32_at};
 use crate::source::ebpf::object::Kernel;
 use crate::source::ebpf::pace::Pace;
 use crate::source::ebpf::{Hooks, XdpMode};
@@ -195,7 +196,7 @@ fn captured_until_killed(hooks: &str, is_attached: impl Fn() -> bool) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    for _ in 0..400 {
+    for _ in 0..1200 {
         if is_attached() {
             break;
         }
@@ -207,11 +208,21 @@ fn captured_until_killed(hooks: &str, is_attached: impl Fn() -> bool) {
     assert!(was_attached, "the child never attached");
 }
 
-/// Whether a link to XDP of the interface is refused: somebody has one.
+/// Whether the interface has a program at XDP, as the kernel tells it. To try for a link of one's own would take it from who comes
+/// meanwhile.
 fn is_xdp_taken() -> bool {
-    let mut kernel = Kernel::load(&interest(), false).unwrap();
-    let program = kernel.program(program::XDP).unwrap();
-    link(program, index("near"), Place::XdpNative).is_err()
+    /// Bytes of `struct ifinfomsg`, and in `IFLA_XDP`: how a program is attached, 0 where none is.
+    const HEADER: usize = 16;
+    const ATTACHED: u16 = 2;
+    let messages = dump(libc::RTM_GETLINK, &[0; HEADER]).unwrap();
+    let is_it = |message: &&Message| u32_at(&message.body, 4) == Some(index("near"));
+    let near = messages.iter().find(is_it).unwrap();
+    let value = |bytes, header, wanted| {
+        attributes(bytes, header).find_map(|(kind, value)| (kind == wanted).then_some(value))
+    };
+    let xdp = value(&near.body, HEADER, libc::IFLA_XDP);
+    xdp.and_then(|xdp| value(xdp, 0, ATTACHED))
+        .is_some_and(|how| how != [0])
 }
 
 /// Programs at TCX of the interface, both ways together.
