@@ -47,14 +47,15 @@ pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
     };
     let packets = packets(&mut command(None))?;
     let mut samples = vec![Vec::new(); SCRIPTS.len() + 1];
-    let (mut unready, mut kept) = (Vec::new(), 0);
+    // Known before this process takes as much: its children would be told to have done so.
+    let resident = |script| Ok::<_, anyhow::Error>(sample(&mut command(script))?.resident);
+    let kept = resident(Some(KEEP))?.saturating_sub(resident(None)?);
+    let mut unready = Vec::new();
     for round in 0..=ROUNDS {
         let scripts = SCRIPTS.iter().map(|(name, _)| Some(*name));
         for (script, samples) in std::iter::once(None).chain(scripts).zip(&mut samples) {
             if script == Some(KEEP) {
-                let sample = sample(&mut command(script))?;
-                kept = sample.resident;
-                unready.push(sample);
+                unready.push(sample(&mut command(script))?);
                 touched::make_ready(kept as usize)?;
             }
             let sample = sample(&mut command(script))?;
@@ -75,7 +76,6 @@ pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
         let more = with.cpu.as_secs_f64() - without.cpu.as_secs_f64();
         report.verdict(name, more / packets * 1e6, *most);
     }
-    kept = kept.saturating_sub(without.resident);
     let touched = touched::least(kept as usize, ROUNDS)?;
     let more = least(&unready).cpu.saturating_sub(without.cpu);
     report.line(&format!(
