@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::cases::Case;
-use support::client::{ask, least};
+use support::client::{ask, middle};
 use support::served::free_port;
 use support::{python, tcpkit};
 use tcpkit::limits::SILENCE;
@@ -244,13 +244,13 @@ fn clients_that_speak_no_http_get_the_classic_form() {
     }
     // A client that says nothing is given the time in which one that speaks HTTP would have begun.
     let second = Duration::from_secs(1);
-    let took = least(second, || assert_eq!(run.told_after(b""), expected));
+    let took = middle(|| assert_eq!(run.told_after(b""), expected));
     assert!(
         took >= Duration::from_millis(50) && took < second,
         "{took:?}"
     );
     let mut told = String::new();
-    let took = least(second, || {
+    let took = middle(|| {
         let mut stream = run.connect();
         stream.shutdown(Shutdown::Write).unwrap();
         told.clear();
@@ -509,7 +509,7 @@ fn hostile_clients_keep_nobody_from_an_answer_and_no_memory() {
     run.summary();
     let good = |run: &Run, what: &str| {
         let limit = Duration::from_secs(2);
-        let took = least(limit, || {
+        let took = middle(|| {
             assert_eq!(run.body("/healthz"), "ok\n");
             assert!(run.body("/stats").starts_with("[{"));
         });

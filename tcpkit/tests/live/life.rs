@@ -262,7 +262,7 @@ fn a_run_ends_after_so_many_exchanges() {
             let run = Run::start(&pair.server, &[engine, &args[..]].concat());
             clients::redis(&pair.client, SERVER_V4, 160, depth, 10);
             let ended = run.wait();
-            assert!(ended.took < PATIENCE, "{:?}", ended.took);
+            assert!(ended.took < Duration::from_secs(2), "{:?}", ended.took);
             assert_eq!(ended.report().exchanges.len(), 7, "-P {depth}");
         }
     }

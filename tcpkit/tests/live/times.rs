@@ -171,19 +171,21 @@ fn a_held_up_request_shows_the_time_that_tcpdump_shows() {
             .iter()
             .map(|one| one["latency_ns"].as_u64().unwrap())
             .collect();
+        assert_eq!(latencies.len(), HELD);
         let ports = held
             .iter()
             .map(|one| one["client"]["port"].as_u64().unwrap());
         let seen: Vec<u64> = ports.map(|port| between_frames(&file, port)).collect();
-        // A processor that is taken away between the two stamps of a frame is neither's doing.
+        // A processor that is taken away between the two stamps of a frame is neither's doing: it makes one differ, not most.
         let apart = latencies.iter().zip(&seen);
-        let apart = apart.map(|(ours, theirs)| ours.abs_diff(*theirs)).min();
+        let mut apart: Vec<u64> = apart.map(|(ours, theirs)| ours.abs_diff(*theirs)).collect();
+        apart.sort_unstable();
         assert!(
-            apart.unwrap() < 200_000,
+            apart[HELD / 2] < 200_000,
             "{latencies:?} ns, tcpdump says {seen:?}"
         );
         let slow = slow_log(&redis);
-        assert_eq!((slow.len(), latencies.len()), (HELD, HELD));
+        assert_eq!(slow.len(), HELD);
         assert!(
             slow.iter()
                 .zip(&latencies)
@@ -251,7 +253,7 @@ fn time_goes_on_when_nothing_arrives() {
         let ended = run.wait();
         waiting.kill().unwrap();
         waiting.wait().unwrap();
-        assert!(ended.took < Duration::from_secs(15), "{:?}", ended.took);
+        assert!(ended.took < Duration::from_secs(8), "{:?}", ended.took);
         let report = ended.report();
         let unanswered = report.unanswered.first().unwrap();
         assert_eq!(unanswered["why"], "timeout");

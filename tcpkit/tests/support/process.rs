@@ -11,16 +11,13 @@ use std::time::{Duration, Instant};
 pub struct Usage {
     /// How it ended; `None` when it was stopped because it took too long.
     pub status: Option<ExitStatus>,
-    /// Of processors.
+    /// From start to end.
     pub time: Duration,
     /// The most memory that it had resident, mapped files included, in bytes.
     pub resident: u64,
 }
 
-/// How much longer than its processor time a run may take.
-const BUSY: u32 = 6;
-
-/// Runs a program to its end, at most for `limit` on a machine that may be busy with others, its output written to `output`.
+/// Runs a program to its end, at most for `limit`, its output written to `output`.
 pub fn watched(command: &mut Command, output: &Path, limit: Duration) -> Usage {
     let file = File::create(output).unwrap();
     command
@@ -31,14 +28,15 @@ pub fn watched(command: &mut Command, output: &Path, limit: Duration) -> Usage {
     #[expect(clippy::zombie_processes, reason = "wait4 in `ended` waits for it")]
     let mut child = command.spawn().unwrap();
     loop {
-        if let Some((status, time, resident)) = ended(child.id()) {
+        if let Some((status, resident)) = ended(child.id()) {
+            let time = begin.elapsed();
             return Usage {
                 status: Some(ExitStatus::from_raw(status)),
                 time,
                 resident,
             };
         }
-        if begin.elapsed() > limit * BUSY {
+        if begin.elapsed() > limit {
             child.kill().unwrap();
             child.wait().unwrap();
             return Usage {
@@ -51,9 +49,9 @@ pub fn watched(command: &mut Command, output: &Path, limit: Duration) -> Usage {
     }
 }
 
-/// The raw status, processor time and peak memory of a child that has ended. The standard library does not say what a
+/// The raw status and peak memory of a child that has ended. The standard library does not say what a
 /// child used.
-fn ended(pid: u32) -> Option<(i32, Duration, u64)> {
+fn ended(pid: u32) -> Option<(i32, u64)> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     let pid = pid.cast_signed();
@@ -64,8 +62,5 @@ fn ended(pid: u32) -> Option<(i32, Duration, u64)> {
     };
     // Linux counts in KiB, macOS in bytes.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    let time = [usage.ru_utime, usage.ru_stime]
-        .map(|time| Duration::from_secs_f64(time.tv_sec as f64 + time.tv_usec as f64 / 1e6));
-    let resident = usage.ru_maxrss.unsigned_abs() * unit;
-    (waited == pid).then_some((status, time[0] + time[1], resident))
+    (waited == pid).then_some((status, usage.ru_maxrss.unsigned_abs() * unit))
 }
