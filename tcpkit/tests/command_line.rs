@@ -16,7 +16,7 @@ use support::cases::Case;
 use support::pcap::Pcap;
 use support::scratch::Scratch;
 use support::served::free_port;
-use support::{Report, say, tcpkit};
+use support::{Report, say, tcpkit, wait_for};
 
 impl Scratch {
     /// Runs tcpkit here.
@@ -464,21 +464,12 @@ impl Fed {
     fn end(mut self) -> Output {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            if begun.elapsed() > Duration::from_secs(60) {
+            if begun.elapsed() > Duration::from_secs(20) {
                 self.child.kill().unwrap();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         self.child.wait_with_output().unwrap()
-    }
-}
-
-/// Until a run has done what only its files tell.
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A bond of two cables, with a VLAN on top: every request counts once, wherever the bond sends its frames.
 
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -9,7 +9,8 @@ use crate::clients;
 use crate::kernel;
 use crate::net::{Namespace, connect, privileged};
 use crate::run::{Run, assert_exact, requests};
-use crate::servers::{PATIENCE, REDIS, Redis};
+use crate::servers::{REDIS, Redis};
+use crate::support::comes_true;
 use crate::support::program;
 
 /// How a bond spreads frames, as `ip link add type bond` takes it.
@@ -79,11 +80,8 @@ impl Bonded {
 
     /// Waits until both cables carry frames, and the server answers at both addresses.
     fn wait(&self) {
-        let begun = Instant::now();
-        while !(self.is_whole() && self.answers(PLAIN) && self.answers(TAGGED)) {
-            assert!(begun.elapsed() < PATIENCE, "{}", self.state());
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let carries = || self.is_whole() && self.answers(PLAIN) && self.answers(TAGGED);
+        assert!(comes_true(carries), "{}", self.state());
     }
 
     /// With 802.3ad both cables have to have found each other (LACP); others use a cable that is up.

@@ -11,7 +11,7 @@ use crate::doctor::{RIGHTS, nobody};
 use crate::net::{Namespace, Pair, SERVER_IF, privileged};
 use crate::run::Run;
 use crate::servers::scratch;
-use crate::support::program;
+use crate::support::{program, wait_for};
 
 /// What makes a kernel without TCX of this one, for a command and all that it starts: the call that links a program to a
 /// place is refused as by one that does not know the place.
@@ -137,13 +137,10 @@ fn what_a_killed_run_left_is_removed_by_the_next_and_nothing_of_one_that_lives()
     kill(contained);
     let mut told = String::new();
     // The container ends a moment after what started it.
-    for _ in 0..200 {
+    wait_for("filters stay", || {
         told += &clean().1;
-        if filters(here, SERVER_IF) == 0 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+        filters(here, SERVER_IF) == 0
+    });
     assert_eq!(told.matches("removed the filter").count(), 2, "{told}");
     let qdiscs = said(here.command("tc").args(["qdisc", "show", "dev", SERVER_IF]));
     assert!(qdiscs.1.contains("clsact"), "{}", qdiscs.1);

@@ -1,6 +1,6 @@
 //! One frame counts once, wherever it passes; interfaces come and go; tags and tunnels of switches.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pcap::Capture;
 use rustix::process::Signal;
@@ -10,10 +10,10 @@ use crate::ENGINES;
 use crate::clients;
 use crate::common::Script;
 use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, SERVER_V6, connect, privileged};
-use crate::readers::{body, figures};
+use crate::readers::{figures, snapshot};
 use crate::run::{Run, assert_exact, requests};
-use crate::servers::{PATIENCE, REDIS, Redis};
-use crate::support::program;
+use crate::servers::{REDIS, Redis};
+use crate::support::{program, wait_for};
 
 const ANY: [&str; 7] = ["-i", "any", "-p", "6379", "-q", "--format", "json"];
 
@@ -125,15 +125,9 @@ fn an_interface_that_appears_later_is_captured() {
 fn wait_for_time(namespace: &Namespace, more: Duration) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let until = u64::try_from((now + more).as_nanos()).unwrap();
-    let begun = Instant::now();
-    loop {
-        let snapshot: Value = serde_json::from_str(&body(namespace, "/api/v1/snapshot")).unwrap();
-        if snapshot["now_ns"].as_u64().unwrap() >= until {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "time stands still");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for("time stands still", || {
+        snapshot(namespace)["now_ns"].as_u64().unwrap() >= until
+    });
 }
 
 /// The kernel takes any byte but a slash, a colon and space for a name.

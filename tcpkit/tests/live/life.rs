@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -13,17 +13,8 @@ use crate::ENGINES;
 use crate::clients;
 use crate::net::{Namespace, Pair, SERVER_V4, privileged};
 use crate::run::Run;
-use crate::servers::{PATIENCE, REDIS, Redis, scratch};
-use crate::support::{self, program};
-
-/// Waits for something to become true.
-fn wait_for(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use crate::servers::{REDIS, Redis, scratch};
+use crate::support::{self, program, wait_for};
 
 fn holds(file: &Path, text: &str) -> bool {
     std::fs::read_to_string(file).is_ok_and(|all| all.contains(text))

@@ -5,14 +5,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::clients;
 use crate::net::{Namespace, privileged};
 use crate::run::Run;
-use crate::servers::{self, PATIENCE, REDIS, Redis, Server};
+use crate::servers::{self, REDIS, Redis, Server};
+use crate::support::wait_for;
 
 const PROMETHEUS: (&str, u16) = ("127.0.0.1", 9090);
 
@@ -80,14 +81,6 @@ fn values(namespace: &Namespace, expression: &str) -> Vec<f64> {
     results
         .map(|result| result["value"][1].as_str().unwrap().parse().unwrap())
         .collect()
-}
-
-fn wait_for(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// Commands that redis does not know.

@@ -41,13 +41,16 @@ pub fn body(namespace: &Namespace, path: &str) -> String {
     body.to_owned()
 }
 
+/// What the run tells in full.
+pub fn snapshot(namespace: &Namespace) -> Value {
+    serde_json::from_str(&body(namespace, "/api/v1/snapshot")).unwrap()
+}
+
 /// The figures since the start, once they say what is expected, or after a while.
 pub fn figures(namespace: &Namespace, is_whole: impl Fn(&Value) -> bool) -> Value {
     let begun = Instant::now();
     loop {
-        let text = body(namespace, "/api/v1/snapshot");
-        let mut snapshot: Value = serde_json::from_str(&text).unwrap();
-        let figures = snapshot["periods"][0].take();
+        let figures = snapshot(namespace)["periods"][0].take();
         if is_whole(&figures) || begun.elapsed() > Duration::from_secs(60) {
             return figures;
         }

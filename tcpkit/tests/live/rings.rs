@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::clients;
 use crate::net::{Namespace, privileged};
-use crate::readers::body;
+use crate::readers::{body, snapshot};
 use crate::run::Run;
 use crate::servers::Redis;
 
@@ -105,10 +105,6 @@ fn libpcap_tells_of_no_rings() {
     assert!(!body(&namespace, "/metrics").contains("capture_ring"));
     let summary = run.stop().report().summary;
     assert_eq!(summary["live"]["rings"], Value::Array(Vec::new()));
-}
-
-fn snapshot(namespace: &Namespace) -> Value {
-    serde_json::from_str(&body(namespace, "/api/v1/snapshot")).unwrap()
 }
 
 /// The engine is asked for its account once a second.

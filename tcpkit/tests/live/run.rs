@@ -10,8 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::net::Namespace;
-use crate::servers::PATIENCE;
-use crate::support::{Report, program};
+use crate::support::{Report, comes_true, program};
 
 /// A running tcpkit.
 pub struct Run {
@@ -101,12 +100,8 @@ impl Run {
 
     /// Waits until it has said something on standard error.
     pub fn wait_until_said(&self, what: &str) {
-        let begun = Instant::now();
-        while !self.said().contains(what) {
-            let said = self.said();
-            assert!(begun.elapsed() < PATIENCE, "{what}: {said}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let has_said = || self.said().contains(what);
+        assert!(comes_true(has_said), "{what}: {}", self.said());
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -3,16 +3,16 @@
 //! One engine will do: scripts are fed behind it.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::clients;
 use crate::net::{Pair, SERVER_IF, SERVER_V4, privileged};
-use crate::readers::body;
+use crate::readers::snapshot;
 use crate::run::{Ended, Run, assert_exact, requests};
-use crate::servers::{PATIENCE, REDIS, Redis, scratch};
+use crate::servers::{REDIS, Redis, scratch};
+use crate::support::wait_for;
 
 /// A server, a client, and a script that watches them.
 struct Scene {
@@ -145,17 +145,10 @@ fn paced(scene: &Scene, before: u64, requests: u64) {
     for done in (PART..=requests).step_by(PART as usize) {
         scene.traffic(PART);
         let expected = before + 2 * done;
-        let begun = Instant::now();
-        loop {
-            let snapshot: Value =
-                serde_json::from_str(&body(&scene.pair.server, "/api/v1/snapshot")).unwrap();
-            let told = snapshot["scripts"]["counters"][0]["value"].as_f64();
-            if told == Some(expected as f64) {
-                break;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{expected}: {told:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for(&format!("the script counts {expected}"), || {
+            let told = &snapshot(&scene.pair.server)["scripts"]["counters"][0]["value"];
+            told.as_f64() == Some(expected as f64)
+        });
     }
 }
 

@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::net::Namespace;
-
-/// How long something may take that is only waited for: an emulated processor on a busy machine takes its time.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::{comes_true, wait_for};
 
 /// A server's process and its folder; both go with it.
 pub struct Server {
@@ -23,13 +20,12 @@ impl Server {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
         let mut server = Self { child, folder };
-        let begun = Instant::now();
-        while !ready() {
+        let is_ready = comes_true(|| {
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "{command:?} ended: {ended:?}");
-            assert!(begun.elapsed() < PATIENCE, "{command:?} is not ready");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            ready()
+        });
+        assert!(is_ready, "{command:?} is not ready");
         server
     }
 }
@@ -99,15 +95,11 @@ impl Redis {
 
     /// Waits until clients that have ended are gone for the server too: then no frame of theirs is still to come.
     pub fn wait_for_quiet(&self) {
-        let begun = Instant::now();
-        // It is asked by one.
-        while !self
-            .ask(&["INFO", "clients"])
-            .contains("connected_clients:1\r")
-        {
-            assert!(begun.elapsed() < PATIENCE, "clients stay");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("clients stay", || {
+            // It is asked by one.
+            let told = self.ask(&["INFO", "clients"]);
+            told.contains("connected_clients:1\r")
+        });
     }
 
     /// Calls by command since [`Redis::forget`].

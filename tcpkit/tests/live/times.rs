@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -13,8 +13,8 @@ use crate::ENGINES;
 use crate::clients;
 use crate::net::{Namespace, Pair, SERVER_IF, SERVER_V4, privileged};
 use crate::run::Run;
-use crate::servers::{PATIENCE, Redis, scratch};
-use crate::support::Report;
+use crate::servers::{Redis, scratch};
+use crate::support::{Report, wait_for};
 
 /// tcpdump, writing what a server's interface sees, and its file.
 struct Tcpdump(Child, PathBuf);
@@ -63,15 +63,13 @@ impl Tcpdump {
     /// Ends it once it has written all that came before: it hands blocks over once a second, or when it has a processor. Thus
     /// a datagram of the client's that it has written is the last frame of interest.
     fn stop(mut self, client: &Namespace) {
-        let begun = Instant::now();
         client.within(|| {
-            while !ends_with(&self.1, MARK) {
+            wait_for("tcpdump writes nothing", || {
                 // Nobody listens there, which the client may be told.
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                 socket.send_to(MARK, LAST).unwrap();
-                assert!(begun.elapsed() < PATIENCE, "tcpdump writes nothing");
-                std::thread::sleep(Duration::from_millis(100));
-            }
+                ends_with(&self.1, MARK)
+            });
         });
         kill_process(Pid::from_child(&self.0), Signal::INT).unwrap();
         assert!(self.0.wait().unwrap().success());

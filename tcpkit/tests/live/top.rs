@@ -2,7 +2,8 @@
 
 use crate::clients;
 use crate::net::{Namespace, privileged};
-use crate::servers::{PATIENCE, Redis};
+use crate::servers::Redis;
+use crate::support::PATIENCE;
 use crate::support::window::Window;
 
 /// The engines that do not share their way through the kernel.

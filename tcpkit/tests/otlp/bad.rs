@@ -13,6 +13,7 @@ use crate::pushing;
 use crate::support::cases::Case;
 use crate::support::client::ask;
 use crate::support::served::free_port;
+use crate::support::wait_for;
 
 /// What a last push may take, and a machine that is busy beside.
 const END: Duration = Duration::from_secs(8);
@@ -220,11 +221,7 @@ fn retry_after_is_heeded() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    while pushes.load(Ordering::Relaxed) == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no push");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("no push", || pushes.load(Ordering::Relaxed) > 0);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(pushes.load(Ordering::Relaxed), 1);
     child.kill().unwrap();

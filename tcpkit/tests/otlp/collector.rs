@@ -3,14 +3,13 @@
 //! Rotel speaks OTLP both ways: it decodes, batches and encodes anew, so whatever it does not understand is lost on the way.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::receiver::{Points, Receiver, points};
 use crate::support::cases::Case;
-use crate::support::python;
 use crate::support::served::{Served, free_port};
+use crate::support::{python, wait_for};
 use crate::{OF_COMMANDS, pushing};
 
 /// A running collector, which hands on what it is told.
@@ -45,14 +44,9 @@ impl Collector {
         command.args(["--otlp-exporter-protocol", "http"]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "it does not listen"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_for("it does not listen", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
         Self { child, port }
     }
 

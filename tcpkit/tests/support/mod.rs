@@ -12,8 +12,29 @@ pub mod window;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// How long something may take that is only waited for: an emulated processor on a busy machine takes its time.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Whether something becomes true within [`PATIENCE`]; looks every now and then.
+pub fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while !is_so() {
+        if begun.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
+}
+
+/// Waits for something to become true.
+pub fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(comes_true(is_so), "{what}");
+}
 
 /// The program under test: the one just built, or the one that `TCPKIT_PROGRAM` names.
 pub fn program() -> PathBuf {
