@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Frame, Interface, SourceError, Timestamp};
+use super::{Frame, Interface, SourceError, Timestamp, shown};
 
 /// What a live run wants to see. An engine may deliver more; it is selected again behind it.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,12 @@ pub struct Interest {
     pub filter: String,
     /// Whether programs in the kernel say what they could not parse.
     pub diagnostics: bool,
+}
+
+/// That there is no interface of a name that was asked for, and which there are.
+pub(super) fn no_such_interface(name: &str, there: &str) -> String {
+    let name = shown::word(name);
+    format!("--interface {name}: there is no such interface; there are {there}")
 }
 
 /// What an engine did since its start. Each number only grows.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The name of a file within a sentence: on one line, whatever it is called.
 pub fn path(path: &Path) -> String {
-    escaped(&path.display().to_string(), |_| false).into_owned()
+    word(&path.display().to_string()).into_owned()
 }
 
 /// A word that a user gave within a sentence: on one line too.

@@ -18,7 +18,7 @@ use aya::programs::{Link, Program, ProgramError, TcAttachType, TcError, loaded_p
 use tcpkit_common::{Control, HEARTBEAT_STALE, control, map, program};
 
 use super::interfaces::Device;
-use super::netlink::{attributes, dump, text, u32_at};
+use super::netlink::{attribute, dump, text, u32_at};
 use super::system;
 use crate::source::clock::BootClock;
 
@@ -232,15 +232,14 @@ fn filters(device: &Device, is_ingress: bool) -> io::Result<Vec<Filter>> {
 }
 
 fn filter(body: &[u8], interface: &str, is_ingress: bool) -> Option<Filter> {
-    let (_, options) = attributes(body, HEADER).find(|(kind, _)| *kind == TCA_OPTIONS)?;
-    let option = |wanted: u16| attributes(options, 0).find(|(kind, _)| *kind == wanted);
+    let options = attribute(body, HEADER, TCA_OPTIONS)?;
     Some(Filter {
         interface: interface.to_owned(),
         is_ingress,
-        name: text(option(TCA_BPF_NAME)?.1),
+        name: text(attribute(options, 0, TCA_BPF_NAME)?),
         priority: (u32_at(body, 16)? >> 16) as u16,
         handle: u32_at(body, 8)?,
-        program: u32_at(option(TCA_BPF_ID)?.1, 0)?,
+        program: u32_at(attribute(options, 0, TCA_BPF_ID)?, 0)?,
     })
 }
 

@@ -15,8 +15,8 @@ use super::ring::{Record, Ring};
 use super::{Hooks, Refusal};
 use crate::limits::{INTERFACE_REST, INTERFACES, RING_HOLD};
 use crate::source::clock::BootClock;
-use crate::source::live::{Counters, Engine, Interest, Privilege};
-use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp, shown};
+use crate::source::live::{Counters, Engine, Interest, Privilege, no_such_interface};
+use crate::source::{Frame, Interface, LinkType, SourceError, Timestamp};
 
 /// How often interfaces are looked for, and the programs are told that the reader is alive.
 const CHORES: Duration = Duration::from_secs(1);
@@ -421,11 +421,7 @@ fn chosen<'a>(names: &[String], found: &'a [Device]) -> Result<Vec<&'a Device>, 
 /// That there is no such interface, and which there are.
 pub(super) fn unknown(name: &str, found: &[Device]) -> Refusal {
     let names: Vec<_> = found.iter().map(|device| device.name.as_str()).collect();
-    Refusal(format!(
-        "--interface {}: there is no such interface; there are {}",
-        shown::word(name),
-        names.join(", ")
-    ))
+    Refusal(no_such_interface(name, &names.join(", ")))
 }
 
 /// Whether every interface means this one too.

@@ -192,15 +192,19 @@ impl Ladder {
         let Hooks::Xdp(mode) = self.hooks else {
             return Ok(None);
         };
-        if device.link() != Some(LinkType::ETHERNET) {
-            let why = io::Error::other("its frames have no Ethernet headers, TC stands in");
-            self.step_down(device, "XDP", &why);
-            return Ok(None);
-        }
         // The kernel refuses XDP below an interface that has it: ports that join it later would go without.
-        if self.follows_all && device.gathers() {
-            let why = io::Error::other("it is left to the interfaces that join, TC stands in");
-            self.step_down(device, "XDP", &why);
+        let leaves_it = self.follows_all && device.gathers();
+        let why = match device.link() {
+            Some(LinkType::ETHERNET) if leaves_it => Some("it is left to the interfaces that join"),
+            Some(LinkType::ETHERNET) => None,
+            _ => Some("its frames have no Ethernet headers"),
+        };
+        if let Some(why) = why {
+            self.step_down(
+                device,
+                "XDP",
+                &io::Error::other(format!("{why}, TC stands in")),
+            );
             return Ok(None);
         }
         let native = (Place::XdpNative, "XDP (native)");

@@ -45,6 +45,11 @@ pub(super) fn attributes(bytes: &[u8], header: usize) -> impl Iterator<Item = (u
     })
 }
 
+/// The attribute of a kind behind a header of so many bytes.
+pub(super) fn attribute(bytes: &[u8], header: usize, wanted: u16) -> Option<&[u8]> {
+    attributes(bytes, header).find_map(|(kind, value)| (kind == wanted).then_some(value))
+}
+
 /// A string attribute without its end.
 pub(super) fn text(value: &[u8]) -> String {
     let end = value.iter().position(|&byte| byte == 0);

@@ -3,8 +3,8 @@
 use pcap::{Active, Capture, Device, Linktype, Precision};
 
 use super::super::datalink::{data_link, link_type};
-use super::super::live::Interest;
-use super::super::{LinkType, SourceError, own_path, shown};
+use super::super::live::{Interest, no_such_interface};
+use super::super::{LinkType, SourceError, own_path};
 use super::handle::words;
 use super::{BLOCK_TIME, expression};
 
@@ -26,11 +26,7 @@ pub(super) fn devices(interest: &Interest) -> Result<Vec<String>, SourceError> {
     let mut names = Vec::new();
     for name in &interest.interfaces {
         if !known.iter().any(|device| device.name == *name) {
-            return Err(SourceError(format!(
-                "--interface {}: there is no such interface; there are {}",
-                shown::word(name),
-                listed(&known)
-            )));
+            return Err(SourceError(no_such_interface(name, &listed(&known))));
         }
         if !names.contains(name) {
             names.push(name.clone());

@@ -13,7 +13,7 @@ use crate::source::ebpf::attach::{Place, link};
 use crate::source::ebpf::clsact::{self, Owner};
 use crate::source::ebpf::interfaces::{Device, devices};
 use crate::source::ebpf::ladder::Ladder;
-use crate::source::ebpf::netlink::{Message, attributes, dump, u32_at};
+use crate::source::ebpf::netlink::{Message, attribute, dump, u32_at};
 use crate::source::ebpf::object::Kernel;
 use crate::source::ebpf::pace::Pace;
 use crate::source::ebpf::{Hooks, XdpMode};
@@ -196,13 +196,7 @@ fn captured_until_killed(hooks: &str, is_attached: impl Fn() -> bool) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    for _ in 0..1200 {
-        if is_attached() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let was_attached = is_attached();
+    let was_attached = comes_true(is_attached);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(was_attached, "the child never attached");
@@ -217,11 +211,8 @@ fn is_xdp_taken() -> bool {
     let messages = dump(libc::RTM_GETLINK, &[0; HEADER]).unwrap();
     let is_it = |message: &&Message| u32_at(&message.body, 4) == Some(index("near"));
     let near = messages.iter().find(is_it).unwrap();
-    let value = |bytes, header, wanted| {
-        attributes(bytes, header).find_map(|(kind, value)| (kind == wanted).then_some(value))
-    };
-    let xdp = value(&near.body, HEADER, libc::IFLA_XDP);
-    xdp.and_then(|xdp| value(xdp, 0, ATTACHED))
+    let xdp = attribute(&near.body, HEADER, libc::IFLA_XDP);
+    xdp.and_then(|xdp| attribute(xdp, 0, ATTACHED))
         .is_some_and(|how| how != [0])
 }
 
@@ -233,15 +224,14 @@ fn tcx_programs() -> usize {
     count(TcAttachType::Ingress) + count(TcAttachType::Egress)
 }
 
-/// The kernel frees a link a moment after its last descriptor.
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..600 {
-        if is_so() {
-            return;
+/// Whether something becomes true within a minute.
+fn comes_true(is_so: impl Fn() -> bool) -> bool {
+    (0..1200).any(|_| {
+        is_so() || {
+            std::thread::sleep(Duration::from_millis(50));
+            false
         }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{what}");
+    })
 }
 
 #[test]
@@ -253,13 +243,23 @@ fn a_kill_leaves_no_link_behind() {
     in_namespace(|| {
         cable("near", "far");
         captured_until_killed("xdp", is_xdp_taken);
-        wait_until("the link stays", || !is_xdp_taken());
+        // The kernel frees a link a moment after its last descriptor.
+        assert!(comes_true(|| !is_xdp_taken()), "the link stays");
         if !has_tcx() {
             return;
         }
         captured_until_killed("tc", || tcx_programs() == 2);
-        wait_until("the links stay", || tcx_programs() == 0);
+        assert!(comes_true(|| tcx_programs() == 0), "the links stay");
     });
+}
+
+/// That one filter was removed, and no other.
+fn assert_removed_at_egress(said: &[String]) {
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("removed the filter tcpkit_out at egress of near"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -275,11 +275,7 @@ fn what_a_kill_leaves_at_clsact_is_removed_at_the_next_start_and_no_other() {
         let alive = Neighbour::filter("near", program::INGRESS, true).alive();
         let left = Neighbour::filter("near", program::EGRESS, false);
         let said = clsact::clean(&found);
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert!(
-            said[0].starts_with("removed the filter tcpkit_out at egress of near"),
-            "{said:?}"
-        );
+        assert_removed_at_egress(&said);
         assert_eq!(clsact::survey(&found).left_behind, []);
         let wire = Wire::new("near");
         wire.send(&segment(PORT, 99));
@@ -339,11 +335,7 @@ fn a_filter_is_left_behind_once_its_owner_is_gone_whatever_its_heartbeat_says() 
         assert_eq!(clsact::clean(&found), [""; 0]);
         drop(gone);
         let said = clean_without_looking(&found);
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert!(
-            said[0].starts_with("removed the filter tcpkit_out at egress of near"),
-            "{said:?}"
-        );
+        assert_removed_at_egress(&said);
         drop(silent);
         assert_eq!(clsact::survey(&found).left_behind.len(), 1);
     });
