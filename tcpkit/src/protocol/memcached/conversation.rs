@@ -110,20 +110,12 @@ impl Dissector for Conversation {
     /// A data block's end, and `END` where all keys that were asked for have come: no other line is as short.
     fn implied(&mut self, direction: Direction, lost: u64) -> Option<&'static [u8]> {
         let lost = usize::try_from(lost).ok()?;
-        match (direction, &self.open) {
-            (Direction::ToServer, _) => trailer(self.unfinished?.trailer, lost),
-            (Direction::ToClient, None) => None,
-            (
-                Direction::ToClient,
-                Some(Open {
-                    packet: Some(packet),
-                    ..
-                }),
-            ) => trailer(packet.trailer, lost),
-            (Direction::ToClient, Some(_)) => {
-                let all = self.pending.items() == Some(self.reader.items());
-                self.reader.implied(lost, all)
-            }
+        match direction {
+            Direction::ToServer => trailer(self.unfinished?.trailer, lost),
+            Direction::ToClient => match &self.open.as_ref()?.packet {
+                Some(packet) => trailer(packet.trailer, lost),
+                None => self.reader.implied(lost, self.pending.items()),
+            },
         }
     }
 
@@ -136,7 +128,8 @@ impl Dissector for Conversation {
     }
 }
 
-/// The end of a message of which all else was seen or stepped over, if that is what was lost. Of a binary packet's nobody looks at it.
+/// The end of a message of which all else was seen or stepped over, if that is what was lost. Nobody looks at that of a
+/// binary packet.
 fn trailer(len: u8, lost: usize) -> Option<&'static [u8]> {
     let end = b"\r\n".get(2_usize.checked_sub(len.into())?..)?;
     (end.len() == lost).then_some(end)

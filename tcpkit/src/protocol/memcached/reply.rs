@@ -82,13 +82,9 @@ impl Reader {
         self.state != State::Idle
     }
 
-    /// Items of the response under way.
-    pub(super) fn items(&self) -> u32 {
-        self.items
-    }
-
-    /// How the response under way ends, if `lost` bytes are just that; `all` keys that were asked for have come.
-    pub(super) fn implied(&self, lost: usize, all: bool) -> Option<&'static [u8]> {
+    /// How the response under way ends, if `lost` bytes are just that; `most` items can answer its request, if that is known.
+    pub(super) fn implied(&self, lost: usize, most: Option<u32>) -> Option<&'static [u8]> {
+        let all = most == Some(self.items);
         let end: &[u8] = match self.state {
             State::MetaEnd => b"\r\n",
             State::ItemEnd if lost == 2 => b"\r\n",
