@@ -58,29 +58,34 @@ pub struct Interfaces(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    known: Mutex<Vec<Interface>>,
-    /// Numbers that mean another interface now, until the writer has heard of it.
-    anew: Mutex<Vec<u32>>,
-    /// Whether there are such.
+    list: Mutex<List>,
+    /// Whether there are numbers in [`List::anew`]: looked at for each frame.
     has_anew: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    known: Vec<Interface>,
+    /// Numbers that mean another interface now, until the writer has heard of it.
+    anew: Vec<u32>,
 }
 
 impl Interfaces {
     /// Takes over what a source knows by now; returns at once where nothing is new.
     pub fn learn(&self, known: &[Interface]) {
-        let mut held = self.known();
+        let held = &mut self.list().known;
         let new = known.get(held.len()..).unwrap_or_default();
         held.extend_from_slice(new);
     }
 
     /// Takes over what a number means that meant another interface before.
     pub fn replace(&self, number: u32, interface: &Interface) {
-        if let Some(place) = self.known().get_mut(number as usize) {
+        let mut list = self.list();
+        if let Some(place) = list.known.get_mut(number as usize) {
             place.clone_from(interface);
         }
-        let mut anew = self.anew();
-        if !anew.contains(&number) {
-            anew.push(number);
+        if !list.anew.contains(&number) {
+            list.anew.push(number);
         }
         self.0.has_anew.store(true, Ordering::Release);
     }
@@ -90,22 +95,18 @@ impl Interfaces {
         if !self.0.has_anew.load(Ordering::Acquire) {
             return Vec::new();
         }
-        let mut anew = self.anew();
+        let mut list = self.list();
         self.0.has_anew.store(false, Ordering::Release);
-        std::mem::take(&mut anew)
+        std::mem::take(&mut list.anew)
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<Interface>> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn anew(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.0.anew.lock().unwrap_or_else(PoisonError::into_inner)
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, frame: &Frame<'_>) -> Interface {
-        let held = self.known();
-        let known = held.get(frame.interface as usize);
+        let list = self.list();
+        let known = list.known.get(frame.interface as usize);
         let (name, snaplen) = known.map_or((None, 0), |known| (known.name.clone(), known.snaplen));
         Interface {
             link: frame.link,
@@ -115,7 +116,7 @@ impl Interfaces {
     }
 
     fn first(&self) -> Option<Interface> {
-        self.known().first().cloned()
+        self.list().known.first().cloned()
     }
 }
 
