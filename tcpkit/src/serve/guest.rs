@@ -49,22 +49,20 @@ pub(super) async fn serve(stream: TcpStream, routes: Arc<Routes>) {
 async fn speaks_http(stream: &TcpStream) -> bool {
     let mut first = [0; 8];
     let until = Instant::now() + limits::SILENCE;
-    match timeout_at(until, stream.peek(&mut first)).await {
-        Ok(Ok(count @ 1..)) => {
-            let begun = first.get(..count).unwrap_or(&first);
-            if METHODS.iter().any(|method| begun.starts_with(method)) {
-                return true;
-            }
-            let may_become = METHODS.iter().any(|method| method.starts_with(begun));
-            may_become && !ends(stream, until).await
-        }
-        Ok(_) => false,
+    let seen = match timeout_at(until, stream.peek(&mut first)).await {
+        Ok(seen) => seen,
         // This thread may have been put aside while the client spoke: what has come by now counts.
-        Err(_) => {
-            let has_come = peek_at_once(stream, &mut first).is_ok();
-            has_come && METHODS.iter().any(|method| first.starts_with(method))
-        }
+        Err(_) => peek_at_once(stream, &mut first),
+    };
+    let begun = match seen {
+        Ok(count @ 1..) => first.get(..count).unwrap_or(&first),
+        _ => return false,
+    };
+    if METHODS.iter().any(|method| begun.starts_with(method)) {
+        return true;
     }
+    let may_become = METHODS.iter().any(|method| method.starts_with(begun));
+    may_become && !ends(stream, until).await
 }
 
 /// The first bytes of a client, if they are there: asked of the system, which may know more than the runtime.
