@@ -6,15 +6,12 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use support::cases::Case;
-use support::client::ask;
-use support::served::free_port;
-use support::tcpkit;
+use support::served::Served;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,22 +30,10 @@ fn promtool(args: &[&str], file: &Path) {
 /// What `/metrics` answers over a case.
 fn metrics(case: &str) -> String {
     let case = Case::named(case);
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut child = tcpkit()
-        .arg("-r")
-        .arg(case.input())
-        .args(case.args())
-        .args(["-q", "--linger", "-P", &address, "-t", "1ms"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // The summary comes when the file has ended.
-    let summary = child.stdout.as_mut().unwrap().read(&mut [0; 1]);
-    assert_eq!(summary.unwrap(), 1);
-    let text = ask(&address, b"GET /metrics HTTP/1.0\r\n\r\n");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    text
+    let mut args = case.args();
+    args.extend(["-t", "1ms"].map(str::to_owned));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Served::start(&case.input(), &args).body("/metrics")
 }
 
 /// Names of samples that are served, with those that Prometheus itself adds.
