@@ -18,7 +18,7 @@ use super::touched;
 use crate::record::redis::PORT;
 use crate::shell;
 
-/// Rounds that count; one more before them warms the page cache.
+/// Rounds; the runs before them, which say how much there is, warm the page cache.
 const ROUNDS: usize = 5;
 
 /// A script of `benches/lua`, and the most that a packet of it may take, in microseconds.
@@ -51,17 +51,14 @@ pub fn measure(report: &mut Report, quick: bool) -> Result<()> {
     let resident = |script| Ok::<_, anyhow::Error>(sample(&mut command(script))?.resident);
     let kept = resident(Some(KEEP))?.saturating_sub(resident(None)?);
     let mut unready = Vec::new();
-    for round in 0..=ROUNDS {
+    for _ in 0..ROUNDS {
         let scripts = SCRIPTS.iter().map(|(name, _)| Some(*name));
         for (script, samples) in std::iter::once(None).chain(scripts).zip(&mut samples) {
             if script == Some(KEEP) {
                 unready.push(sample(&mut command(script))?);
                 touched::make_ready(kept as usize)?;
             }
-            let sample = sample(&mut command(script))?;
-            if round > 0 {
-                samples.push(sample);
-            }
+            samples.push(sample(&mut command(script))?);
         }
     }
     let all: Vec<Sample> = samples.iter().map(|samples| least(samples)).collect();
