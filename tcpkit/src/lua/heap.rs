@@ -5,7 +5,8 @@
 //! that the VM began with. A script that keeps every packet spends much of its time here, and in the
 //! kernel, which is therefore asked for many pages at a time, and for huge ones where a script has shown that it keeps what it
 //! makes. Huge pages save a third of such a script's time where they are to be had; where memory is short, or a virtual machine's
-//! host has not given it yet, they take longer to get than they save. So that time is looked at: a processor's, not what a thread waits for one.
+//! host has not given it yet, they take longer to get than they save. So that time is looked at: a processor's, not what a
+//! thread waits for one.
 
 use std::cell::Cell;
 use std::ffi::c_void;

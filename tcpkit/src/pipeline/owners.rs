@@ -29,15 +29,14 @@ impl Owners {
         // A shard that shows nothing yet is dealt out all the same.
         let mut loads = [1; SHARDS];
         let (mut decoder, mut left) = (Decoder::new(), SAMPLE);
-        let read = file.each_batch(BATCH, |frames| {
+        // Who reads the file says what is wrong with it.
+        let _ = file.each_batch(BATCH, |frames| {
             for frame in frames {
                 weigh(frame, &mut decoder, selector, &mut loads);
             }
-            left = left.saturating_sub(frames.len().max(1));
+            left = left.saturating_sub(frames.len());
             left > 0
         });
-        // Who reads the file says what is wrong with it.
-        let _ = read;
         Self::of_loads(loads, workers)
     }
 

@@ -679,7 +679,8 @@ impl Talk {
         }
     }
 
-    /// Steps over a gap of which no byte need be seen, and says whether it is such a one: they were to be skipped, or what was seen says what they are.
+    /// Steps over a gap of which no byte need be seen, and says whether it is such a one: they were to be skipped, or what
+    /// was seen says what they are.
     fn steps_over(&mut self, direction: Direction, gap: &Gap, lent: &mut Lent<'_>) -> bool {
         let mark = Mark {
             time: gap.time,
