@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -18,6 +19,7 @@ use super::worker::Worker;
 use crate::limits;
 use crate::serve::Service;
 use crate::sink::Sink;
+use crate::sink::beside::Beside;
 use crate::sink::pcap::Writer;
 use crate::sink::stats::Stats;
 use crate::sink::stats::summary::Summary;
@@ -137,7 +139,7 @@ impl Run<'_> {
             Some(sample) => Owners::of_sample(sample, &self.setup.selector, others.len() + 1),
             None => Owners::alone(),
         };
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let handles: Vec<_> = others
                 .into_iter()
                 .enumerate()
@@ -226,11 +228,22 @@ impl Run<'_> {
         let scripts = self.setup.scripts;
         let (mut sinks, inboxes) = scripts.sinks(&self.report, &self.report, self.setup.prints());
         let report = self.report.clone();
-        sinks.extend(self.setup.printer(report, &Drift::default(), inboxes));
+        let printer = self.setup.printer(report, &Drift::default(), inboxes);
+        sinks.extend(printer.map(|printer| self.beside(printer)).transpose()?);
         if let Some(path) = &self.setup.options.write {
             sinks.push(Box::new(self.writer(path, source)?));
         }
         Ok(sinks)
+    }
+
+    /// Makes lines beside following the file, where that can be: packets would have to be copied, and what scripts print
+    /// is asked for at every event.
+    fn beside(&self, printer: Box<dyn Sink + Send>) -> anyhow::Result<Box<dyn Sink + Send>> {
+        let many = thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+        if !many || printer.needs().packets || !self.setup.scripts.is_empty() {
+            return Ok(printer);
+        }
+        Ok(Box::new(Beside::start("report", printer)?))
     }
 
     /// Saves frames to `path`, their interfaces described as the file does.

@@ -3,6 +3,7 @@
 //! Reads [`Event`]s, makes output. Nothing comes back: a sink returns success or failure, and
 //! what it does never changes what the middle of the program sees.
 
+pub mod beside;
 pub mod inbox;
 pub mod interval;
 pub mod json;
