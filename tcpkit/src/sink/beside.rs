@@ -30,7 +30,8 @@ const BATCHES: usize = 3;
 pub struct Beside {
     needs: Needs,
     filling: Batch,
-    full: Sender<Batch>,
+    /// Until nothing more comes.
+    full: Option<Sender<Batch>>,
     told: Receiver<Batch>,
     /// Batches that are not back yet.
     away: usize,
@@ -51,7 +52,7 @@ impl Beside {
         Ok(Self {
             needs,
             filling: Batch::default(),
-            full,
+            full: Some(full),
             told,
             away: 0,
             thread: Some(thread),
@@ -72,11 +73,18 @@ impl Beside {
         let Some(next) = next else {
             return self.end();
         };
-        let full = mem::replace(&mut self.filling, next);
-        match self.full.send(full) {
-            Ok(()) => Ok(()),
-            Err(_) => self.end(),
+        let filled = mem::replace(&mut self.filling, next);
+        if self.send(filled) {
+            Ok(())
+        } else {
+            self.end()
         }
+    }
+
+    /// False where nobody takes it: the thread has ended, and says why.
+    fn send(&self, batch: Batch) -> bool {
+        let full = self.full.as_ref();
+        full.is_some_and(|full| full.send(batch).is_ok())
     }
 
     /// Waits until all events were told.
@@ -124,9 +132,22 @@ impl Sink for Beside {
 
     fn finish(&mut self) -> io::Result<()> {
         self.filling.is_last = true;
-        // Where that fails, the thread says why.
-        let _ = self.full.send(mem::take(&mut self.filling));
+        let last = mem::take(&mut self.filling);
+        self.send(last);
         self.end()
+    }
+}
+
+impl Drop for Beside {
+    /// A run that was given up leaves what its sinks were told so far.
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let last = mem::take(&mut self.filling);
+            self.send(last);
+            self.full = None;
+            // What went wrong in the run has been told.
+            let _ = self.end();
+        }
     }
 }
 
@@ -303,7 +324,7 @@ fn without_texts(exchange: &Exchange<'_>) -> Exchange<'static> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 mod tests {
     use std::sync::{Arc, Mutex};
 
@@ -435,6 +456,17 @@ mod tests {
             beside.event(&Event::Reopen).unwrap();
             assert_eq!(told.lock().unwrap().len(), round * (EVENTS * 2 + 1));
         }
+    }
+
+    #[test]
+    fn a_run_that_is_given_up_leaves_what_was_told() {
+        let (mut beside, told) = beside(None);
+        for number in 0..7 {
+            tell(&mut beside, number).unwrap();
+        }
+        drop(beside);
+        let told = told.lock().unwrap();
+        assert!(told.len() > 6 * 7 && *told.last().unwrap() != "the end");
     }
 
     #[test]
