@@ -7,7 +7,6 @@
 
 use std::hint::black_box;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -227,13 +226,6 @@ impl Report for Null {
     fn overflow(&mut self, _: Service) {}
 }
 
-/// In place of what is kept beside an exchange.
-const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-static NOBODY: Endpoints = Endpoints {
-    client: NOWHERE,
-    server: NOWHERE,
-};
-
 /// Keeps exchanges.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Recording>>);
@@ -257,26 +249,7 @@ impl Sink for Recorder {
         recording.exchanges.push(Recorded {
             endpoints: *exchange.endpoints,
             text,
-            exchange: Exchange {
-                endpoints: &NOBODY,
-                protocol: exchange.protocol,
-                command: exchange.command,
-                text: &[],
-                text_len: exchange.text_len,
-                request: exchange.request,
-                response: exchange.response,
-                latency: exchange.latency,
-                wait: exchange.wait,
-                status: exchange.status,
-                status_text: &[],
-                hits: exchange.hits,
-                misses: exchange.misses,
-                error: exchange.error,
-                blocking: exchange.blocking,
-                early: exchange.early,
-                cut: exchange.cut,
-                confidence: exchange.confidence,
-            },
+            exchange: exchange.detached(),
         });
         Ok(())
     }

@@ -6,6 +6,8 @@
 pub mod pairing;
 mod queue;
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
 use crate::flow::Endpoints;
 use crate::protocol::{Mark, Protocol};
 use crate::source::Timestamp;
@@ -86,6 +88,41 @@ pub struct Exchange<'a> {
     pub confidence: Confidence,
 }
 
+/// Stands where endpoints are kept apart.
+static NOBODY: Endpoints = {
+    const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+    Endpoints {
+        client: NOWHERE,
+        server: NOWHERE,
+    }
+};
+
+impl Exchange<'_> {
+    /// The same without what it borrows, for who keeps its endpoints and texts apart: it is nobody's, and has none.
+    pub fn detached(&self) -> Exchange<'static> {
+        Exchange {
+            endpoints: &NOBODY,
+            protocol: self.protocol,
+            command: self.command,
+            text: &[],
+            text_len: self.text_len,
+            request: self.request,
+            response: self.response,
+            latency: self.latency,
+            wait: self.wait,
+            status: self.status,
+            status_text: &[],
+            hits: self.hits,
+            misses: self.misses,
+            error: self.error,
+            blocking: self.blocking,
+            early: self.early,
+            cut: self.cut,
+            confidence: self.confidence,
+        }
+    }
+}
+
 /// A message that nobody answers.
 #[derive(Clone, Debug)]
 pub struct OneWay {
@@ -144,6 +181,23 @@ pub struct Unanswered<'a> {
     pub blocking: bool,
     /// Why.
     pub why: Silence,
+}
+
+impl Unanswered<'_> {
+    /// The same without what it borrows, for who keeps its text apart.
+    pub fn detached(&self) -> Unanswered<'static> {
+        Unanswered {
+            endpoints: self.endpoints,
+            protocol: self.protocol,
+            command: self.command,
+            text: &[],
+            text_len: self.text_len,
+            request: self.request,
+            time: self.time,
+            blocking: self.blocking,
+            why: self.why,
+        }
+    }
 }
 
 /// One protocol at one server port: where a [`Report`] counts a conversation, in its own numbers.

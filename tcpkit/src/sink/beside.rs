@@ -5,7 +5,6 @@
 
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -199,15 +198,6 @@ enum Held {
     Reload,
 }
 
-/// Stands where endpoints are kept apart.
-static NOBODY: Endpoints = {
-    const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-    Endpoints {
-        client: NOWHERE,
-        server: NOWHERE,
-    }
-};
-
 impl Batch {
     fn is_full(&self) -> bool {
         self.events.len() >= EVENTS || self.texts.len() >= BYTES
@@ -226,7 +216,7 @@ impl Batch {
                 self.texts.extend_from_slice(exchange.status_text);
                 Held::Exchange {
                     endpoints: *exchange.endpoints,
-                    exchange: without_texts(exchange),
+                    exchange: exchange.detached(),
                     text: exchange.text.len(),
                     status_text: exchange.status_text.len(),
                 }
@@ -234,17 +224,7 @@ impl Batch {
             Event::Unanswered(unanswered) => {
                 self.texts.extend_from_slice(unanswered.text);
                 Held::Unanswered {
-                    unanswered: Unanswered {
-                        text: &[],
-                        endpoints: unanswered.endpoints,
-                        protocol: unanswered.protocol,
-                        command: unanswered.command,
-                        text_len: unanswered.text_len,
-                        request: unanswered.request,
-                        time: unanswered.time,
-                        blocking: unanswered.blocking,
-                        why: unanswered.why,
-                    },
+                    unanswered: unanswered.detached(),
                     text: unanswered.text.len(),
                 }
             }
@@ -299,34 +279,11 @@ impl Batch {
     }
 }
 
-/// An exchange without what it borrows.
-fn without_texts(exchange: &Exchange<'_>) -> Exchange<'static> {
-    Exchange {
-        endpoints: &NOBODY,
-        text: &[],
-        status_text: &[],
-        protocol: exchange.protocol,
-        command: exchange.command,
-        text_len: exchange.text_len,
-        request: exchange.request,
-        response: exchange.response,
-        latency: exchange.latency,
-        wait: exchange.wait,
-        status: exchange.status,
-        hits: exchange.hits,
-        misses: exchange.misses,
-        error: exchange.error,
-        blocking: exchange.blocking,
-        early: exchange.early,
-        cut: exchange.cut,
-        confidence: exchange.confidence,
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use super::*;
     use crate::flow::Direction;
@@ -481,9 +438,8 @@ mod tests {
             }))
             .unwrap();
         beside.event(&Event::Tick(STAMP)).unwrap();
-        while told.lock().unwrap().len() < 2 {
-            std::thread::yield_now();
-        }
+        beside.told.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(told.lock().unwrap().len(), 2);
     }
 
     #[test]
