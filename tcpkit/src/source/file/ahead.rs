@@ -5,6 +5,7 @@
 //! furthest, so that a file larger than memory is not read in vain.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
@@ -31,24 +32,80 @@ const SHORT: usize = 8 << 20;
 const AROUND: usize = 64 << 10;
 
 /// What readers and thread share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
-    /// Where each reader is.
-    readers: Mutex<Vec<Arc<AtomicUsize>>>,
+    lanes: Mutex<Vec<Lane>>,
     ended: AtomicBool,
 }
 
-impl Progress {
-    fn readers(&self) -> MutexGuard<'_, Vec<Arc<AtomicUsize>>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+/// A run of the map's bytes that is read from its beginning to its end, by all of its readers.
+#[derive(Debug)]
+struct Lane {
+    to: usize,
+    /// Up to where pages were mapped.
+    at: usize,
+    /// Up to where they were let go.
+    left: usize,
+    /// Where each reader is.
+    readers: Vec<Arc<AtomicUsize>>,
+}
+
+/// What the thread does next.
+enum Step {
+    /// Maps pages from this place on.
+    Map(usize),
+    /// Lets go of these.
+    Leave(Range<usize>),
+}
+
+impl Lane {
+    fn new(bytes: Range<usize>) -> Self {
+        Self {
+            to: bytes.end,
+            at: bytes.start / STEP * STEP,
+            left: bytes.start.next_multiple_of(LEFT),
+            readers: Vec::new(),
+        }
     }
 
     /// Where the last and the first of those readers are that are left.
-    fn reached(&self) -> (usize, usize) {
-        let mut readers = self.readers();
-        readers.retain(|reader| Arc::strong_count(reader) > 1);
-        let places = || readers.iter().map(|reader| reader.load(Ordering::Relaxed));
+    fn reached(&mut self) -> (usize, usize) {
+        self.readers.retain(|reader| Arc::strong_count(reader) > 1);
+        let places = || {
+            let readers = self.readers.iter();
+            readers.map(|reader| reader.load(Ordering::Relaxed))
+        };
         (places().min().unwrap_or(0), places().max().unwrap_or(0))
+    }
+
+    /// What is to be done now; `None` where that depends on the readers' going on.
+    fn step(&mut self) -> Option<Step> {
+        let (last, first) = self.reached();
+        if self.at < self.to && self.at < first.saturating_add(LEAD) {
+            // A reader that overtook has had its pages mapped as it touched them.
+            let at = self.at.max(first.next_multiple_of(STEP));
+            self.at = at + STEP;
+            Some(Step::Map(at))
+        } else if self.left < self.to && last >= self.to.min(self.left + LEFT) {
+            let left = self.left;
+            self.left += LEFT;
+            Some(Step::Leave(left..self.to.min(self.left)))
+        } else {
+            None
+        }
+    }
+}
+
+impl Progress {
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the thread does next; `Err` where it has to wait, and with `true` where nothing will be left to do.
+    fn step(&self) -> Result<Step, bool> {
+        let mut lanes = self.lanes();
+        let step = lanes.iter_mut().find_map(Lane::step);
+        step.ok_or_else(|| lanes.iter().all(|lane| lane.left >= lane.to))
     }
 }
 
@@ -72,7 +129,13 @@ impl Ahead {
         if (*map).as_ref().len() <= SHORT || populate((*map).as_ref(), 0).is_err() {
             return None;
         }
-        let progress = Arc::new(Progress::default());
+        let mut whole = Lane::new(0..(*map).as_ref().len());
+        // Mapped above.
+        whole.at = STEP;
+        let progress = Arc::new(Progress {
+            lanes: Mutex::new(vec![whole]),
+            ended: AtomicBool::new(false),
+        });
         let theirs = Arc::clone(&progress);
         let thread = std::thread::Builder::new()
             .name("pages".to_owned())
@@ -83,10 +146,22 @@ impl Ahead {
         Some(Self { progress, thread })
     }
 
-    /// A reader more, at the beginning.
+    /// A reader more, at the beginning of the whole map.
     pub(super) fn reader(&self) -> Reader {
         let place = Arc::new(AtomicUsize::new(0));
-        self.progress.readers().push(Arc::clone(&place));
+        if let Some(whole) = self.progress.lanes().first_mut() {
+            whole.readers.push(Arc::clone(&place));
+        }
+        Reader(place)
+    }
+
+    /// The only reader of a part of the map.
+    pub(super) fn reader_of(&self, bytes: Range<usize>) -> Reader {
+        let place = Arc::new(AtomicUsize::new(bytes.start));
+        let mut lane = Lane::new(bytes);
+        lane.readers.push(Arc::clone(&place));
+        self.progress.lanes().push(lane);
+        self.thread.unpark();
         Reader(place)
     }
 
@@ -107,22 +182,15 @@ impl Drop for Ahead {
     }
 }
 
-/// Maps pages from the second step on and lets go of them, as readers go on, until the end of the map.
+/// Maps pages and lets go of them, as readers go on, until that is done.
 fn keep_ahead(map: &Mmap, progress: &Progress) {
-    let (mut at, mut left) = (STEP, 0);
-    while left < map.len() && !progress.ended.load(Ordering::Relaxed) {
-        let (last, first) = progress.reached();
-        if at < map.len() && at < first.saturating_add(LEAD) {
-            // A reader that overtook has had its pages mapped as it touched them.
-            at = at.max(first.next_multiple_of(STEP));
+    while !progress.ended.load(Ordering::Relaxed) {
+        match progress.step() {
             // Where it fails, pages are mapped as they are touched.
-            let _ = populate(map, at);
-            at += STEP;
-        } else if last >= map.len().min(left + LEFT) {
-            leave(map, left);
-            left += LEFT;
-        } else {
-            std::thread::park();
+            Ok(Step::Map(at)) => drop(populate(map, at)),
+            Ok(Step::Leave(bytes)) => leave(map, bytes),
+            Err(true) => return,
+            Err(false) => std::thread::park(),
         }
     }
 }
@@ -142,8 +210,8 @@ pub(super) fn populate(map: &Mmap, at: usize) -> io::Result<()> {
 }
 
 /// Lets go of pages that every reader has passed; the file keeps them.
-fn leave(map: &Mmap, at: usize) {
-    let len = LEFT.min(map.len() - at);
+fn leave(map: &Mmap, bytes: Range<usize>) {
+    let (at, len) = (bytes.start, bytes.len());
     // SAFETY: the map is one of a file, and only ever read: a page that is touched once more is mapped once more, with
     // what the file holds there, which may change at any time anyway. Where it fails, pages stay until the end.
     let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, at, len) };

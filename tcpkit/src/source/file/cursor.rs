@@ -37,6 +37,12 @@ pub(super) trait Cursor {
     /// When reading fails.
     fn skip(&mut self, count: u64) -> Result<bool, SourceError>;
 
+    /// Whether this reads a part of the file alone, and has come to the part's end.
+    #[inline]
+    fn is_at_end_of_part(&self) -> bool {
+        false
+    }
+
     /// Bytes passed so far.
     fn offset(&self) -> u64;
 

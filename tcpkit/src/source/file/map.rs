@@ -4,6 +4,7 @@
 //! size is looked at once more, by whichever reader is first, and what was added is mapped too:
 //! all readers of one file see the same frames.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -80,6 +81,10 @@ pub(super) struct Mapped {
     shared: Arc<Shared>,
     map: Arc<Map>,
     at: usize,
+    /// Where the part of the file ends that this reads.
+    until: usize,
+    /// Where this was when the progress handle was told last, of a part.
+    marked: Option<Cell<usize>>,
     /// From this place on pages are asked for again.
     asked: usize,
     /// What the thread that maps pages knows this by.
@@ -108,6 +113,8 @@ impl Mapped {
         Self {
             map: Arc::clone(&shared.first),
             at: 0,
+            until: usize::MAX,
+            marked: None,
             asked: 0,
             reader: shared.ahead.as_ref().map(Ahead::reader),
             shared,
@@ -117,6 +124,26 @@ impl Mapped {
     /// The same file from its first byte.
     pub fn again(&self) -> Self {
         Self::begin(Arc::clone(&self.shared))
+    }
+
+    /// The same file from one place to another, of those that it had when it was opened; `None` for `until` goes on to
+    /// its end.
+    pub fn part(&self, from: usize, until: Option<usize>) -> Self {
+        let shared = Arc::clone(&self.shared);
+        Self {
+            map: Arc::clone(&shared.first),
+            at: from,
+            until: until.unwrap_or(usize::MAX),
+            marked: Some(Cell::new(from)),
+            asked: from,
+            reader: None,
+            shared,
+        }
+    }
+
+    /// All bytes that the file had when it was opened.
+    pub fn whole(&self) -> &[u8] {
+        &self.shared.first.bytes
     }
 
     /// The handle that all readers of this file report to.
@@ -132,6 +159,15 @@ impl Mapped {
     /// Sees to it that the next pages are mapped.
     #[cold]
     fn ask(&mut self) {
+        if self.reader.is_none() {
+            // Of a part, from when on it is read.
+            let bytes = self.at..self.until.min(self.map.bytes.len());
+            self.reader = self
+                .shared
+                .ahead
+                .as_ref()
+                .map(|ahead| ahead.reader_of(bytes));
+        }
         self.asked = match (&self.shared.ahead, &self.reader) {
             (Some(ahead), Some(reader)) if Arc::ptr_eq(&self.map, &self.shared.first) => {
                 ahead.reached(reader, self.at)
@@ -169,7 +205,13 @@ impl Cursor for Mapped {
 
     #[inline]
     fn ahead(&self) -> &[u8] {
-        self.map.bytes.get(self.at..).unwrap_or_default()
+        let until = self.until.min(self.map.bytes.len());
+        self.map.bytes.get(self.at..until).unwrap_or_default()
+    }
+
+    #[inline]
+    fn is_at_end_of_part(&self) -> bool {
+        self.at >= self.until
     }
 
     #[inline]
@@ -233,7 +275,11 @@ impl Cursor for Mapped {
     }
 
     fn mark(&self) {
-        self.shared.progress.reached(self.at as u64);
+        let progress = &self.shared.progress;
+        match &self.marked {
+            None => progress.reached(self.at as u64),
+            Some(marked) => progress.read((self.at - marked.replace(self.at)) as u64),
+        }
     }
 
     fn name(&self) -> &str {

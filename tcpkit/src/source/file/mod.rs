@@ -128,6 +128,43 @@ impl FileSource {
         })
     }
 
+    /// The same file in parts, in their order, each for a worker of its own: the first from its beginning, others from
+    /// records near these `places` in bytes, which ascend; `None` where it is streamed, is no classic capture file, or shows no
+    /// records there.
+    ///
+    /// Where a part begins is a guess: [`FileSource::is_followed_by`] tells whether it was right. All parts but the first
+    /// stop before a record about which anything is special; [`FileSource::follow`] lets them go on.
+    pub fn parts(&self, places: &[usize]) -> Option<Vec<Self>> {
+        let Walk::Mapped(walk) = &self.walk else {
+            return None;
+        };
+        let of = |walk| Self {
+            walk: Walk::Mapped(walk),
+            progress: self.progress.clone(),
+        };
+        Some(walk.parts(places)?.into_iter().map(of).collect())
+    }
+
+    /// Whether this part was read to where `next` begins.
+    pub fn is_followed_by(&self, next: &Self) -> bool {
+        match (&self.walk, &next.walk) {
+            (Walk::Mapped(walk), Walk::Mapped(next)) => walk.is_followed_by(next),
+            _ => false,
+        }
+    }
+
+    /// Whether the file was shortened while it was read; what comes here is none of it.
+    pub fn is_lost(&self) -> bool {
+        each!(&self.walk, walk => walk.is_lost())
+    }
+
+    /// This part follows `before`, which was read: the rest of it is read as a whole file's is.
+    pub fn follow(&mut self, before: &Self) {
+        if let (Walk::Mapped(walk), Walk::Mapped(before)) = (&mut self.walk, &before.walk) {
+            walk.follow(before.frames());
+        }
+    }
+
     /// Hands all frames to `take`, at most `most` (and [`BATCH`]) at a time, until it answers false or the file ends.
     /// What [`Source::next_frame`] does, with less to do for each frame. Where frames are waited for, `take` is asked
     /// about none every now and then.

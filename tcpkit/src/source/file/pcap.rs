@@ -24,6 +24,18 @@ pub(super) const MARK: u64 = 4096;
 /// followed.
 const BATCH_BYTES: usize = 4 << 10;
 
+/// So many records that follow each other, each one like the first of the file, are none by chance.
+const CHAIN: usize = 16;
+
+/// The first record of a part is looked for in so many bytes: the longest frame, and the chain behind it.
+const SEARCH: usize = 2 * limits::FRAME_BYTES;
+
+/// A part's frames are numbered from its place times two to this on: more than any part has.
+const NUMBERS: u32 = 48;
+
+/// Records of one file lie at most so many seconds apart: ten years.
+const SPAN: u32 = 10 * 365 * 24 * 3600;
+
 /// What the magic number says about the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
@@ -101,6 +113,12 @@ impl Record {
             && self.captured as usize <= limits::FRAME_BYTES
     }
 
+    /// Whether it may stand in one file with `other`, whose fractions are of so many nanoseconds.
+    fn is_like(&self, other: &Self, unit: u32) -> bool {
+        let second = 1_000_000_000 / unit;
+        self.fraction < second && self.seconds.abs_diff(other.seconds) <= SPAN
+    }
+
     /// Puts right what cannot be: more captured than there was.
     #[cold]
     fn straightened(self, shape: Shape) -> Self {
@@ -134,6 +152,12 @@ pub(super) struct Pcap<C> {
     interface: Interface,
     /// Empty records before this byte are believed.
     look_again: u64,
+    /// The number of the frame before those that are counted here.
+    base: u64,
+    /// It stops before the first record about which anything is special.
+    plain_only: bool,
+    /// The byte where its first record begins.
+    from: u64,
 }
 
 impl<C: Cursor> Pcap<C> {
@@ -156,6 +180,9 @@ impl<C: Cursor> Pcap<C> {
             account: Account::default(),
             interface,
             look_again: 0,
+            base: 0,
+            plain_only: false,
+            from: FILE_HEADER as u64,
         })
     }
 
@@ -171,6 +198,9 @@ impl<C: Cursor> Pcap<C> {
                 if !goes_on {
                     return Ok(());
                 }
+            }
+            if self.plain_only || self.cursor.is_at_end_of_part() {
+                return Ok(());
             }
             if !self.is_settled()? {
                 if !take(&[]) {
@@ -237,7 +267,7 @@ impl<C: Cursor> Pcap<C> {
         most: usize,
         batch: &mut ArrayVec<Frame<'a>, BATCH>,
     ) -> usize {
-        let (mut at, mut number) = (0, self.account.frames);
+        let (mut at, mut number) = (0, self.base + self.account.frames);
         let header = self.shape.header;
         while let Some(rest) = ahead.get(at..).filter(|_| at < BATCH_BYTES)
             && let Some(head) = rest.first_chunk()
@@ -292,7 +322,7 @@ impl<C: Cursor> Pcap<C> {
         Ok(Some(Frame {
             data: self.cursor.take(header, captured),
             time: record.time(self.shape.unit),
-            number: self.account.frames,
+            number: self.base + self.account.frames,
             wire_len: record.wire,
             interface: 0,
             link: self.link,
@@ -302,6 +332,11 @@ impl<C: Cursor> Pcap<C> {
     /// The file's only interface.
     pub fn interfaces(&self) -> &[Interface] {
         slice::from_ref(&self.interface)
+    }
+
+    /// Whether the file was shortened while it was read.
+    pub fn is_lost(&self) -> bool {
+        self.cursor.is_lost()
     }
 
     /// How it ended.
@@ -357,15 +392,82 @@ impl Pcap<Mapped> {
     pub fn again(&self) -> Self {
         let mut cursor = self.cursor.again();
         cursor.take(0, FILE_HEADER);
-        let (account, interface) = (Account::default(), self.interface.clone());
+        self.over(cursor, FILE_HEADER)
+    }
+
+    /// The same file over another cursor, which stands at this byte.
+    fn over(&self, cursor: Mapped, from: usize) -> Self {
         Self {
             cursor,
             shape: self.shape,
             link: self.link,
-            account,
-            interface,
+            account: Account::default(),
+            interface: self.interface.clone(),
             look_again: 0,
+            base: 0,
+            plain_only: false,
+            from: from as u64,
         }
+    }
+
+    /// The same file in parts, in their order, the first from its beginning, others from records near these `places`;
+    /// `None` where nothing that looks like a record is found there.
+    ///
+    /// That the first record of each part is one is a guess, which holds where the part before it ends there:
+    /// [`Pcap::is_followed_by`]. All parts but the first stop before a record about which anything is special, and
+    /// number their frames from a place of their own: [`Pcap::follow`].
+    pub fn parts(&self, places: &[usize]) -> Option<Vec<Self>> {
+        let first = std::iter::once(Some(FILE_HEADER));
+        let begins = first.chain(places.iter().map(|&place| self.record_after(place)));
+        let begins = begins.collect::<Option<Vec<_>>>()?;
+        let part = |(place, &from): (usize, &usize)| {
+            let until = begins.get(place + 1).copied();
+            Self {
+                base: (place as u64) << NUMBERS,
+                plain_only: place > 0,
+                ..self.over(self.cursor.part(from, until), from)
+            }
+        };
+        Some(begins.iter().enumerate().map(part).collect())
+    }
+
+    /// The first place from `from` on where [`CHAIN`] records follow each other, as far as can be told.
+    fn record_after(&self, from: usize) -> Option<usize> {
+        let whole = self.cursor.whole();
+        let first = self.record_at(whole, FILE_HEADER)?;
+        let is_chain = |&at: &usize| {
+            let mut at = at;
+            (0..CHAIN).all(|_| {
+                let record = self.record_at(whole, at);
+                let next = record.filter(|record| record.is_like(&first, self.shape.unit));
+                at += next.map_or(0, |record| self.shape.header + record.captured as usize);
+                next.is_some()
+            })
+        };
+        (from..from.saturating_add(SEARCH)).find(is_chain)
+    }
+
+    fn record_at(&self, bytes: &[u8], at: usize) -> Option<Record> {
+        let head = bytes.get(at..)?.first_chunk()?;
+        let record = Record::read(head, self.shape);
+        record.is_straight().then_some(record)
+    }
+
+    /// Whether it has come to where `next` begins.
+    pub fn is_followed_by(&self, next: &Self) -> bool {
+        !self.account.over && self.cursor.offset() == next.from
+    }
+
+    /// What was read so far follows so many frames: the rest is read as that of the whole file is, and told so.
+    pub fn follow(&mut self, frames: u64) {
+        self.plain_only = false;
+        self.account.frames += frames;
+        self.base = self.base.saturating_sub(frames);
+    }
+
+    /// Frames delivered so far.
+    pub fn frames(&self) -> u64 {
+        self.account.frames
     }
 }
 

@@ -207,6 +207,11 @@ impl<C: Cursor> Pcapng<C> {
         &self.interfaces
     }
 
+    /// Whether the file was shortened while it was read.
+    pub fn is_lost(&self) -> bool {
+        self.cursor.is_lost()
+    }
+
     /// How it ended, and what the file says was lost before it was written.
     pub fn report(&self) -> SourceReport {
         let current = self.section.iter().map(Local::dropped);

@@ -33,14 +33,24 @@ impl Progress {
         }
     }
 
-    /// Bytes read so far by the reader that is furthest.
+    /// Bytes read so far by the reader that is furthest, or by the readers of all parts.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Reading begins anew.
+    pub(crate) fn again(&self) {
+        self.done.store(0, Ordering::Relaxed);
     }
 
     /// Bytes of the file; grows once where the file does.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
+    }
+
+    /// A reader of a part has read so many bytes more.
+    pub(super) fn read(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn reached(&self, bytes: u64) {
