@@ -270,4 +270,6 @@ pub trait Report {
     fn late(&mut self, service: Service);
     /// A request that no longer counts, since too many were waiting.
     fn overflow(&mut self, service: Service);
+    /// What comes depends on what is not known of a conversation that was resumed.
+    fn hinges(&mut self) {}
 }

@@ -27,7 +27,7 @@ use super::queue::Queue;
 use super::{Confidence, Exchange, OneWay, Report, Service, Silence, Span, Tally, Unanswered};
 use crate::flow::{Direction, Parties};
 use crate::limits;
-use crate::protocol::{Input, Mark, Message, Output, Phase, Protocol, Role, Text};
+use crate::protocol::{Input, Mark, Message, Output, Past, Phase, Protocol, Role, Text};
 use crate::source::Timestamp;
 use crate::wire::Transport;
 
@@ -191,14 +191,20 @@ impl Offset {
 }
 
 /// Trust in a client grows to this, a batch at a time; above 0 it is trusted.
-const TRUST: i8 = 3;
+const TRUST: i16 = 3;
 
 /// Trust in a client of whom nothing is known: two batches in order make it trusted.
-const UNKNOWN: i8 = -1;
+const UNKNOWN: i16 = -1;
 
 /// Trust in a client that was seen asking while answers were outstanding: so many batches in order
 /// make up for it.
-const DISTRUST: i8 = -100;
+const DISTRUST: i16 = -100;
+
+/// Trust in a client of whom others know: counted from here, what was learnt since. Nothing may depend on it.
+const UNTOLD: i16 = -300;
+
+/// More than so many batches in order since [`UNTOLD`] make any client trusted.
+const TOLD: i16 = UNTOLD + TRUST - DISTRUST;
 
 /// The requests of one conversation that wait for their responses.
 #[derive(Debug)]
@@ -221,7 +227,7 @@ pub struct Pairing {
     /// Requests were lost since the last one.
     barrier: bool,
     /// How far the client is trusted to wait for answers before it asks again.
-    trust: i8,
+    trust: i16,
     /// What is only looked at after a loss, or of long queues.
     doubt: Option<Box<Doubt>>,
 }
@@ -293,6 +299,79 @@ impl Pairing {
             self.unclear.set(crate::flow::stream::ORIGIN - 1);
         }
         self.confidence = Confidence::Resynced;
+    }
+
+    /// One whose conversation has rested at the beginning of its streams: all requests were answered. How far the client
+    /// is trusted is told later, by [`Pairing::follows`]; where it has mattered until then, [`Report::hinges`] was
+    /// called.
+    pub fn resumed(past: Past) -> Self {
+        let (confidence, doubt) = match past {
+            Past::Whole => (Confidence::Exact, None),
+            Past::Lossy => {
+                let asked = crate::flow::stream::ORIGIN;
+                let doubt = Doubt {
+                    asked,
+                    ..Doubt::default()
+                };
+                (Confidence::Resynced, Some(Box::new(doubt)))
+            }
+        };
+        Self {
+            trust: UNTOLD,
+            confidence,
+            doubt,
+            ..Self::default()
+        }
+    }
+
+    /// This is how far the client was trusted when it was resumed.
+    pub fn follows(&mut self, before: &Self) {
+        if self.trust < TOLD {
+            self.trust = (before.trust + (self.trust - UNTOLD)).min(TRUST);
+        }
+    }
+
+    /// A batch came in order.
+    #[inline(always)]
+    fn trust_more(&mut self) {
+        if self.trust < TRUST {
+            self.trust += 1;
+            if self.trust == TOLD {
+                self.trust = TRUST;
+            }
+        }
+    }
+
+    /// From here on it matters how far the client is trusted.
+    fn lose_order(&mut self, report: &mut impl Report) {
+        self.confidence = Confidence::Resynced;
+        if self.trust < TOLD {
+            report.hinges();
+        }
+    }
+
+    /// The past, where whatever comes at `now` and later is paired as by one that is [`Pairing::resumed`] with it, both
+    /// streams being at these offsets.
+    pub fn rest(&self, to_server: u64, to_client: u64, now: Timestamp) -> Option<Past> {
+        let doubt = self.doubt.as_deref();
+        let settled = doubt.is_none_or(|doubt| {
+            (doubt.expected, doubt.answers) == (None, None)
+                && doubt.counts.is_none()
+                && (doubt.passed, doubt.strays) == (0, 0)
+        });
+        let rests = self.is_idle()
+            && self.unclear == Offset::NONE
+            && self.answered == to_client
+            && self.last_response <= now
+            && !self.barrier
+            && self.trust >= DISTRUST
+            && settled;
+        let asked = doubt.map_or(0, |doubt| doubt.asked);
+        match self.confidence {
+            Confidence::Exact if rests => Some(Past::Whole),
+            Confidence::Resynced if rests && asked == to_server => Some(Past::Lossy),
+            _ => None,
+        }
     }
 
     /// Whether no request waits and no response is under way.
@@ -506,7 +585,7 @@ impl Pairing {
         match self.pending.as_slice().last() {
             Some(last) if received <= last.received => self.heard = message.last.time,
             None if self.is_clear() => {
-                self.trust = (self.trust + 1).min(TRUST);
+                self.trust_more();
                 self.heard = message.last.time;
             }
             _ => self.note_batch(context, message, segment, report),
@@ -570,8 +649,11 @@ impl Pairing {
         let overlaps = self.has_without(Message::QUIET);
         if self.unclear.get().is_none() && !self.barrier && self.expected().is_none() {
             let certain = !overlaps || !self.is_barred();
+            if overlaps && self.confidence == Confidence::Resynced && self.trust < TOLD {
+                report.hinges();
+            }
             if !overlaps {
-                self.trust = (self.trust + 1).min(TRUST);
+                self.trust_more();
             } else if certain && self.confidence == Confidence::Resynced && self.trust > 0 {
                 // The client was believed to wait, and did not: either it does not, or the pairs
                 // since the last gap are shifted.
@@ -622,7 +704,7 @@ impl Pairing {
         }
         match answers {
             Some(answers) if plain && answers == asked => {
-                self.trust = (self.trust + 1).min(TRUST);
+                self.trust_more();
             }
             Some(_) if plain => self.trust = DISTRUST,
             // It kept one request open, as in the only batch that is known of it, and has received more since.
@@ -661,7 +743,7 @@ impl Pairing {
         self.lose_count();
         self.barrier = false;
         self.expect(received);
-        self.confidence = Confidence::Resynced;
+        self.lose_order(report);
     }
 
     /// All waiting requests are ambiguous.
@@ -1058,7 +1140,7 @@ impl Pairing {
         offset: u64,
         report: &mut impl Report,
     ) {
-        self.confidence = Confidence::Resynced;
+        self.lose_order(report);
         self.lose_count();
         match direction {
             Direction::ToServer => {
@@ -1215,7 +1297,7 @@ impl Pairing {
         self.take_out(0);
         report.overflow(context.service);
         if self.has_without(HAS_ID) {
-            self.confidence = Confidence::Resynced;
+            self.lose_order(report);
             if self.unclear.get().is_none() {
                 self.unclear.set(self.answered);
             }

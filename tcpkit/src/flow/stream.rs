@@ -321,6 +321,56 @@ impl From<&Packet<'_>> for Fields {
 }
 
 impl Conversation {
+    /// A conversation that goes on from these sequence numbers of [`Direction::ToServer`] and [`Direction::ToClient`]:
+    /// all bytes before them were seen, and those to the server acknowledged. What comes next acknowledges the others.
+    pub fn resumed(next: [u32; 2]) -> Self {
+        let way = |next| {
+            let mut way = Way::default();
+            way.start(next);
+            way.flags |= SEEN;
+            way.note_ack(next);
+            way
+        };
+        Self {
+            ways: next.map(way),
+            ..Self::default()
+        }
+    }
+
+    /// Whether whatever comes from here on is followed as by one that is [`Conversation::resumed`] here, but for SYNs
+    /// and for what other interfaces show.
+    pub fn rests_at(&self, next: [u32; 2]) -> bool {
+        let [to_server, to_client] = &self.ways;
+        let open = |way: &Way| way.flags & (STARTED | SEEN | FIN | ENDED) == STARTED | SEEN;
+        self.waiting.is_none()
+            && open(to_server)
+            && open(to_client)
+            && [to_server.next, to_client.next] == next
+            && to_server.has(ACKED)
+            && to_server.acked == to_server.next
+            && !(to_client.has(ACKED) && ahead(to_client.acked, to_client.next))
+    }
+
+    /// It goes on where `before` was, which may have seen its SYNs.
+    pub fn follows(&mut self, before: &Self) {
+        for (way, begun) in self.ways.iter_mut().zip(&before.ways) {
+            way.initial = begun.initial;
+            way.flags |= begun.flags & SYN;
+        }
+        self.whole = before.whole;
+    }
+
+    /// The sequence number of a direction's SYN, if it was seen.
+    pub fn initial(&self, direction: Direction) -> Option<u32> {
+        let way = &self.ways[direction.index()];
+        way.has(SYN).then_some(way.initial)
+    }
+
+    /// Whether no SYN of it was seen.
+    pub fn is_joined(&self) -> bool {
+        !self.ways.iter().any(|way| way.has(SYN))
+    }
+
     /// Whether the segment is a SYN that begins a new conversation on the same addresses: its
     /// initial sequence number is not the one that began this one.
     pub fn is_replaced_by(&self, direction: Direction, packet: &Packet<'_>) -> bool {

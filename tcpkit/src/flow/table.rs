@@ -38,6 +38,23 @@ struct Slot<T> {
     value: Option<T>,
 }
 
+/// A conversation on its way from one table to another.
+#[derive(Debug)]
+pub struct Moved<T> {
+    key: FlowKey,
+    seen: Timestamp,
+    noted: Timestamp,
+    /// What is kept of it.
+    pub value: T,
+}
+
+impl<T> Moved<T> {
+    /// Whose it is.
+    pub fn key(&self) -> &FlowKey {
+        &self.key
+    }
+}
+
 impl<T> Table<T> {
     /// An empty table for at most `capacity` conversations.
     pub fn new(capacity: usize) -> Self {
@@ -133,6 +150,33 @@ impl<T> Table<T> {
         let rehash = |&place: &u32| hash(hasher, &slots[place as usize].key);
         self.index.insert_unique(hash(hasher, &key), place, rehash);
         (place, evicted)
+    }
+
+    /// Adds a conversation of another table, which is not here yet, as it was there. For where there is room: nothing makes
+    /// room for it.
+    pub fn adopt(&mut self, moved: Moved<T>) -> u32 {
+        let (place, _) = self.insert(moved.key, moved.noted, moved.value);
+        self.slots[place as usize].seen = moved.seen;
+        place
+    }
+
+    /// All of its conversations, in the order of their places.
+    pub fn into_moved(self) -> impl Iterator<Item = Moved<T>> {
+        self.slots.into_iter().filter_map(|slot| {
+            let Slot {
+                key,
+                seen,
+                noted,
+                value,
+            } = slot;
+            let value = value?;
+            Some(Moved {
+                key,
+                seen,
+                noted,
+                value,
+            })
+        })
     }
 
     /// The conversation at `place`.

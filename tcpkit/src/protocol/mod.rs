@@ -259,6 +259,17 @@ pub trait Dissector: Send {
     /// `last` is when the last byte of the direction was seen, `offset` where it ended.
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output);
 
+    /// The conversation's past, where that is all that it still knows, but for offsets that are gone by and for what no
+    /// message depends on: every message that was begun has ended, and no request waits.
+    fn rest(&self) -> Option<Past> {
+        None
+    }
+
+    /// Goes on, before anything is shown to it, as one whose [`Dissector::rest`] is this.
+    fn resume(&mut self, past: Past) {
+        let _ = past;
+    }
+
     /// Memory that grows with the requests that wait, in bytes; a gap frees it.
     fn bytes(&self) -> usize {
         0
@@ -270,6 +281,15 @@ pub trait Dissector: Send {
         let _ = direction;
         false
     }
+}
+
+/// What a conversation at rest has behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// All was seen since its beginning.
+    Whole,
+    /// Bytes were lost at some time, or its beginning was not seen.
+    Lossy,
 }
 
 /// What a message is for.

@@ -2,7 +2,7 @@
 //!
 //! Whatever does not hold here is left to the rules themselves, with the whole message.
 
-use super::{Context, Pairing, Pending, Segment, TRUST};
+use super::{Context, Pairing, Pending, Segment};
 use crate::exchange::{Confidence, Exchange, Report, Span, Tally};
 use crate::flow::Direction;
 use crate::limits;
@@ -70,7 +70,7 @@ impl Pairing {
         }
         match self.pending.as_slice().last() {
             Some(last) if received <= last.received => {}
-            None if self.is_clear() => self.trust = (self.trust + 1).min(TRUST),
+            None if self.is_clear() => self.trust_more(),
             _ => return false,
         }
         self.heard = input.last.time;

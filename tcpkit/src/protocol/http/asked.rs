@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::head::Kind;
 use crate::limits::PENDING_REQUESTS;
+use crate::protocol::Past;
 
 /// The kinds of outstanding requests.
 #[derive(Debug, Default)]
@@ -70,12 +71,21 @@ impl Asked {
 
     /// Bytes of either direction were lost.
     pub(super) fn lose(&mut self) {
-        const SHORT: usize = 64 << 10;
-        if self.bytes() > SHORT {
+        const SHORT: usize = (64 << 10) / size_of::<(Kind, u32)>();
+        if self.runs.len() > SHORT {
             self.runs = VecDeque::new();
         }
         self.stale = true;
         self.unsure = true;
+    }
+
+    /// What is behind it, where no request is outstanding.
+    pub(super) fn rest(&self) -> Option<Past> {
+        let rests = self.runs.is_empty() && !self.stale && !self.early;
+        rests.then_some(match self.unsure {
+            false => Past::Whole,
+            true => Past::Lossy,
+        })
     }
 
     /// The memory that outstanding requests take, in bytes.

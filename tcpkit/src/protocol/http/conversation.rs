@@ -11,7 +11,9 @@ use super::open::{Open, cut_start_line, is_interim};
 use super::resync::resync;
 use super::way::{State, Turn, Way};
 use crate::flow::Direction;
-use crate::protocol::{Dissector, Input, Mark, Message, Output, Parsed, Phase, Resync, Verdict};
+use crate::protocol::{
+    Dissector, Input, Mark, Message, Output, Parsed, Past, Phase, Resync, Verdict,
+};
 
 /// Parser state of one conversation; nothing else is allocated while no message is half read and no
 /// request waits.
@@ -58,6 +60,18 @@ impl Dissector for Conversation {
             self.cut(direction, seen, last, out);
         }
         self.lose(direction);
+    }
+
+    fn rest(&self) -> Option<Past> {
+        let idle = self.ways.iter().all(Way::is_idle);
+        let decided = self.opaque.is_none() && !self.undecided;
+        self.asked.rest().filter(|_| idle && decided)
+    }
+
+    fn resume(&mut self, past: Past) {
+        if past == Past::Lossy {
+            self.asked.join();
+        }
     }
 
     fn bytes(&self) -> usize {

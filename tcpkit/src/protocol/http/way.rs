@@ -77,6 +77,11 @@ impl Body {
 pub(super) type Turn = Option<Parsed>;
 
 impl Way {
+    /// Whether it stands between two messages.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle) && self.carry.len() == 0
+    }
+
     /// Reads on in a body of known length.
     pub(super) fn length(&mut self, end: u64, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
         let stop = cursor.step_over(end);

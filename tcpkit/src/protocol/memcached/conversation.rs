@@ -12,7 +12,7 @@ use super::{Head, Step, binary, find, request, udp};
 use crate::flow::Direction;
 use crate::limits::KEPT_BYTES;
 use crate::protocol::{
-    Dissector, Input, Mark, Message, Output, Parsed, Phase, Resync, Role, Text, Verdict,
+    Dissector, Input, Mark, Message, Output, Parsed, Past, Phase, Resync, Role, Text, Verdict,
 };
 
 /// A request whose data block is under way.
@@ -121,6 +121,18 @@ impl Dissector for Conversation {
 
     fn close(&mut self, direction: Direction, offset: u64, last: Mark, out: &mut Output) {
         self.cut(direction, offset, last, out);
+    }
+
+    fn rest(&self) -> Option<Past> {
+        let ends = self.unfinished.is_none() && !self.reader.is_open() && self.open.is_none();
+        let rest = self.pending.rest();
+        rest.filter(|_| ends && self.udp.is_none())
+    }
+
+    fn resume(&mut self, past: Past) {
+        if past == Past::Lossy {
+            self.pending.doubt();
+        }
     }
 
     fn bytes(&self) -> usize {

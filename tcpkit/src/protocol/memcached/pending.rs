@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 
 use super::command::Kind;
 use crate::limits::{MEMCACHED_SCAN, PENDING_REQUESTS};
-use crate::protocol::{Message, Role};
+use crate::protocol::{Message, Past, Role};
 
 /// A request that may be answered.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +156,17 @@ impl Pending {
             shared: 0,
             strays: 0,
         }
+    }
+
+    /// What is behind it, where nobody waits, and nothing was learnt of how the client numbers its requests.
+    pub(super) fn rest(&self) -> Option<Past> {
+        let rests = self.queue.is_empty()
+            && (self.last, self.highest, self.constant) == (0, 0, 0)
+            && (self.shared, self.strays) == (0, 0);
+        rests.then_some(match self.sure {
+            true => Past::Whole,
+            false => Past::Lossy,
+        })
     }
 
     /// Takes a request, and gives its message what it needs to be paired.

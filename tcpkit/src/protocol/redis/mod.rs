@@ -29,8 +29,8 @@ use self::request::{Line, Partial, Reader, Words};
 use self::response::{ErrorText, Walk};
 use self::session::{Effect, Reply, Session, Told, Word};
 use super::{
-    Dissector, Input, Mark, Message, Output, Pairing, Parsed, Plain, Probe, Protocol, Resync, Role,
-    StatusName, Text, Verdict,
+    Dissector, Input, Mark, Message, Output, Pairing, Parsed, Past, Plain, Probe, Protocol, Resync,
+    Role, StatusName, Text, Verdict,
 };
 use crate::flow::Direction;
 use crate::limits;
@@ -128,6 +128,13 @@ struct Lost {
     cut: bool,
 }
 
+impl Lost {
+    /// Whether nothing is looked for any more; other places are gone by.
+    fn is_found(&self) -> bool {
+        self.landmark.is_none() && !self.cut
+    }
+}
+
 /// Where a message lies in the input of this call, or began before it.
 #[derive(Clone, Copy)]
 struct Place {
@@ -193,6 +200,17 @@ impl Dissector for RedisDissector {
             Direction::ToServer => self.request.as_mut()?.implied(lost),
             Direction::ToClient => self.response.as_mut()?.walk.implied(lost),
         }
+    }
+
+    fn rest(&self) -> Option<Past> {
+        let lost = self.lost.iter().flat_map(|lost| lost.iter());
+        let ends = self.request.is_none() && self.response.is_none() && self.seen == [0; 2];
+        let found = lost.into_iter().all(Lost::is_found);
+        self.session.rest().filter(|_| ends && found)
+    }
+
+    fn resume(&mut self, past: Past) {
+        self.session.resume(past);
     }
 
     fn bytes(&self) -> usize {

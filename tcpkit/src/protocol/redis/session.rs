@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::commands::Kind;
 use crate::limits;
-use crate::protocol::{Message, Role};
+use crate::protocol::{Message, Past, Role};
 
 /// Open requests of one kind, in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,12 @@ struct Channels {
     transaction: Vec<Run>,
 }
 
+impl Channels {
+    fn are_none(&self) -> bool {
+        (self.plain, self.patterns, self.shards) == (0, 0, 0) && self.transaction.is_empty()
+    }
+}
+
 /// What responses can come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited {
@@ -202,6 +208,30 @@ impl Session {
             responses: 0,
             channels: None,
         }
+    }
+
+    /// As [`Dissector::rest`](crate::protocol::Dissector::rest).
+    pub(super) fn rest(&self) -> Option<Past> {
+        let [asked, heard] = self.asked;
+        let rests = self.open == 0
+            && self.head.count == 0
+            && self.rest.as_ref().is_none_or(|rest| rest.is_empty())
+            && asked == heard
+            && (self.queued, self.requests) == (0, 0)
+            && self.channels.as_deref().is_none_or(Channels::are_none);
+        match self.responses {
+            0 if rests => Some(Past::Whole),
+            UNSURE if rests => Some(Past::Lossy),
+            _ => None,
+        }
+    }
+
+    /// As [`Dissector::resume`](crate::protocol::Dissector::resume).
+    pub(super) fn resume(&mut self, past: Past) {
+        self.responses = match past {
+            Past::Whole => 0,
+            Past::Lossy => UNSURE,
+        };
     }
 
     /// A request of this kind with so many arguments was sent.
@@ -455,8 +485,11 @@ impl Session {
 
     /// Something was lost: a queue so long that it counts is given up.
     pub(super) fn lose(&mut self) {
-        const SHORT: usize = 64 << 10;
-        if self.bytes() > SHORT {
+        const SHORT: usize = (64 << 10) / size_of::<Run>();
+        let runs = self.rest.as_ref().map_or(0, |rest| rest.len());
+        let channels = self.channels.as_ref();
+        let parts = channels.map_or(0, |channels| channels.transaction.len());
+        if runs + parts > SHORT {
             self.forget();
             self.end_transaction();
             self.responses |= UNSURE;
