@@ -141,6 +141,22 @@ pub const COPY_TIME: Duration = Duration::from_millis(5);
 /// where there are several interfaces; 384 KiB a worker.
 pub const COPIES_PER_SHARD: usize = 1024;
 
+/// A file of so many bytes may be followed in parts: a shorter one takes a few milliseconds anyway.
+pub const PARTS_FROM: usize = 16 << 20;
+
+/// A part of a file has at least so many bytes. Making and joining one costs a tenth of a millisecond.
+pub const PART_BYTES: usize = 4 << 20;
+
+/// So many bytes at a file's beginning say whether parts of it can be joined, and as many behind them.
+pub const TRIAL_BYTES: usize = 512 << 10;
+
+/// What the worker of a part of a file leaves to that of the part before: frames, and how time went on, ten times a
+/// second. More than some frames a conversation says that it is not worth it.
+pub const SEAM_STEPS: usize = 1 << 18;
+
+/// As [`SEAM_STEPS`], in bytes of frames.
+pub const SEAM_BYTES: usize = 16 << 20;
+
 /// Largest frame that a capture file may claim to hold. libpcap's own limit is 256 KiB;
 /// larger record headers are how a damaged file shows.
 pub const FRAME_BYTES: usize = 256 << 10;

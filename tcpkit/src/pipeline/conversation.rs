@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
-use super::talk::{Lent, Talk};
-use crate::exchange::Silence;
+use super::select::{Kind, Selected, Server};
+use super::talk::{Lent, Resumed, Talk};
+use crate::exchange::{Service, Silence};
 use crate::flow::connection::Tracker;
 use crate::flow::stream::{self, Chunk, Fields, Gap, Piece, Seen};
 use crate::flow::{Direction, Side};
 use crate::limits;
+use crate::protocol::{Past, Protocol};
 use crate::source::{Frame, Timestamp};
 use crate::wire::{Packet, Segment, Transport, flag};
 
@@ -26,6 +28,16 @@ pub struct Conversation {
     pub listed: bool,
     /// What of the bytes that it holds back is counted in its shard.
     pub counted: u32,
+}
+
+/// Where a conversation was resumed that was at rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    server: Side,
+    /// Sequence numbers of what client and server send next.
+    next: [u32; 2],
+    talk: Resumed,
+    time: Timestamp,
 }
 
 enum Link {
@@ -81,6 +93,92 @@ impl Conversation {
             listed: false,
             counted: 0,
         }
+    }
+
+    /// A TCP conversation that goes on with `request`, which its client sends; as far as can be told, all before it was
+    /// answered, and seen as the past says. `None` where that cannot be told.
+    pub fn resumed(
+        kind: Kind,
+        past: Past,
+        server: Side,
+        request: &Packet<'_>,
+        lent: &mut Lent<'_>,
+    ) -> Option<(Self, Rest)> {
+        let talk = Talk::resumed(kind, past, request.payload, lent)?;
+        let next = [request.seq, request.ack];
+        let rest = Rest {
+            server,
+            next,
+            talk: talk.as_resumed(past)?,
+            time: request.time,
+        };
+        let mut conversation = Self::new(Transport::Tcp, talk, server, true);
+        conversation.link = Link::Tcp(stream::Conversation::resumed(next));
+        conversation.dialogue.started = true;
+        Some((conversation, rest))
+    }
+
+    /// Whether whatever comes from here on is taken as by the conversation that was resumed so.
+    pub fn rests_as(&self, rest: &Rest) -> bool {
+        let Link::Tcp(stream) = &self.link else {
+            return false;
+        };
+        let ends = [rest.server.other(), rest.server];
+        let offsets = ends.map(|from| stream.offset(self.dialogue.way(from)));
+        self.dialogue.is_served_from_the_first(rest.server)
+            && self.dialogue.started
+            && !self.connection.is_opening()
+            && stream.rests_at(rest.next)
+            && self.dialogue.talk.rests_as(&rest.talk, offsets, rest.time)
+    }
+
+    /// Whether it was resumed, or joined otherwise: no SYN of it is known.
+    pub fn is_joined(&self) -> bool {
+        matches!(&self.link, Link::Tcp(stream) if stream.is_joined())
+    }
+
+    /// Whether the SYN begins a new conversation on the same addresses.
+    pub fn begins_anew(&self, from: Side, syn: &Packet<'_>) -> bool {
+        let way = self.dialogue.way(from);
+        matches!(&self.link, Link::Tcp(stream) if stream.is_replaced_by(way, syn))
+    }
+
+    /// Whether a SYN with another sequence number began it, if any was seen; and whether who serves in it is as
+    /// certain as in one that is [`Conversation::resumed`].
+    pub fn is_not_begun_by(&self, from: Side, seq: u32) -> bool {
+        let way = self.dialogue.way(from);
+        self.dialogue.certain
+            && matches!(&self.link, Link::Tcp(stream) if stream.initial(way) != Some(seq))
+    }
+
+    /// Whether the SYN begins a new conversation on the same addresses, which is taken as one is of which nothing
+    /// else was seen.
+    pub fn is_replaced_by(&self, from: Side, syn: &Packet<'_>, selected: &Selected) -> bool {
+        let server = match selected.server {
+            Server::Source => from,
+            Server::Destination => from.other(),
+        };
+        self.begins_anew(from, syn)
+            && self.dialogue.is_served_from_the_first(server)
+            && self.dialogue.certain == selected.certain
+            && self.dialogue.talk.kind().is(selected.kind)
+    }
+
+    /// It goes on where `before` was at rest, which saw how it began.
+    pub fn follows(&mut self, before: &Self) {
+        let (Link::Tcp(stream), Link::Tcp(begun)) = (&mut self.link, &before.link) else {
+            return;
+        };
+        if stream.is_joined() {
+            stream.follows(begun);
+            self.dialogue.certain = before.dialogue.certain;
+            self.dialogue.talk.follows(&before.dialogue.talk);
+        }
+    }
+
+    /// Its finds go to other statistics from here on.
+    pub fn moved(&mut self, place: impl FnMut(Service, &'static dyn Protocol) -> Service) {
+        self.dialogue.talk.moved(place);
     }
 
     /// Which endpoint serves.
@@ -343,6 +441,12 @@ impl Conversation {
 }
 
 impl Dialogue {
+    /// Whether this endpoint serves, and was never taken for the client: of two directions that can go on, the first one does
+    /// in a stream.
+    fn is_served_from_the_first(&self, server: Side) -> bool {
+        self.server == server && self.first == server.other()
+    }
+
     #[inline]
     fn direction(&self, from: Side) -> Direction {
         if from == self.server {

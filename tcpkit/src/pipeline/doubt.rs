@@ -24,11 +24,22 @@ impl Doubt {
         now.since(time) > JUMP
     }
 
+    /// Whether `time` is so far ahead of `now` that it may not be capture time.
+    pub(super) fn is_jump(now: Timestamp, time: Timestamp) -> bool {
+        time.since(now) > JUMP
+    }
+
+    /// Whether what comes next is looked at with other eyes, for what came before `now`.
+    pub(super) fn is_open(&self, now: Timestamp) -> bool {
+        let (since, frames) = self.behind;
+        self.ahead.is_some() || frames > 0 && since == now
+    }
+
     /// Whether capture time goes on from `now` to `time`.
     pub(super) fn goes_on(&mut self, now: Timestamp, time: Timestamp) -> bool {
         let before = self.ahead.take();
         let confirmed = before.is_some_and(|before| before.0.abs_diff(time.0) <= JUMP);
-        if time.since(now) <= JUMP || confirmed {
+        if !Self::is_jump(now, time) || confirmed {
             return true;
         }
         self.ahead = Some(time);

@@ -1,5 +1,7 @@
 //! One run over a capture file. Sinks are waited for, and the output is a function of the file and the options.
 
+mod parts;
+
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -106,6 +108,31 @@ impl Narrowing {
     }
 }
 
+/// A walk over a file, or over a part of it, with the worker that follows it.
+struct Walk {
+    source: FileSource,
+    narrowing: Narrowing,
+    worker: Worker,
+}
+
+impl Walk {
+    /// What was found; frames that the source knows were lost are told by the first worker.
+    fn end(self, worker: usize) -> (Outlet, SourceReport) {
+        let mut outlet = self.worker.finish();
+        let filter = self.narrowing.filter.iter();
+        outlet
+            .notices
+            .extend(filter.flat_map(Filter::notices).cloned());
+        let report = self.source.report();
+        if worker == 0 {
+            outlet.stats.account.dropped += report.dropped;
+        }
+        // Before others' counts are added to its own.
+        outlet.close_desk();
+        (outlet, report)
+    }
+}
+
 struct Run<'a> {
     setup: &'a Setup<'a>,
     /// Answers those who read statistics while the run goes on.
@@ -124,6 +151,12 @@ impl Run<'_> {
             .threads
             .unwrap_or(1)
             .clamp(1, limits::SHARDS);
+        if many
+            && wanted > 1
+            && let Some(read) = self.read_parts(&source, wanted)?
+        {
+            return Ok(read);
+        }
         let mut others = Vec::new();
         while many && others.len() + 1 < wanted {
             match source.reopen() {
@@ -165,50 +198,73 @@ impl Run<'_> {
     /// One worker's walk over the file.
     fn work(
         &self,
-        mut source: FileSource,
+        source: FileSource,
         worker: usize,
         owners: Owners,
         sinks: Vec<Box<dyn Sink + Send>>,
     ) -> anyhow::Result<(Outlet, SourceReport)> {
-        let mut narrowing = Narrowing {
+        let mut walk = self.begin(source, worker, owners, sinks)?;
+        self.follow(&mut walk, LOOK_EVERY, |worker| {
+            self.setup.look(worker, &self.report)
+        })?;
+        Ok(walk.end(worker))
+    }
+
+    fn begin(
+        &self,
+        source: FileSource,
+        worker: usize,
+        owners: Owners,
+        sinks: Vec<Box<dyn Sink + Send>>,
+    ) -> anyhow::Result<Walk> {
+        let narrowing = Narrowing {
             filter: self.filter(&source)?,
             snaplen: self.setup.options.snaplen.map(|bytes| bytes as usize),
         };
-        let (index, settings) = (worker, self.setup.settings(worker, owners));
         let stats = Stats::new(self.setup.rules(), &self.setup.asked);
-        let desk = self.service.as_ref().map(|service| service.desk(index));
+        let desk = self.service.as_ref().map(|service| service.desk(worker));
         let count = self.setup.options.count.unwrap_or(u64::MAX);
         let outlet = Outlet::new(stats, sinks).with_desk(desk).with_most(count);
-        let mut worker = Worker::new(settings, outlet);
+        Ok(Walk {
+            source,
+            narrowing,
+            worker: Worker::new(self.setup.settings(worker, owners), outlet),
+        })
+    }
+
+    /// Follows frames to the end of the file or of the part of it, or until `ends` says so, which is asked every so many
+    /// frames.
+    fn follow(
+        &self,
+        walk: &mut Walk,
+        every: usize,
+        mut ends: impl FnMut(&mut Worker) -> bool,
+    ) -> anyhow::Result<()> {
+        let Walk {
+            source,
+            narrowing,
+            worker,
+        } = walk;
+        let count = self.setup.options.count.unwrap_or(u64::MAX);
         let duration = self.setup.options.duration.unwrap_or(Duration::MAX);
-        let ends = count < u64::MAX || duration < Duration::MAX;
-        let most = if ends { 1 } else { BATCH };
-        let mut until_look = LOOK_EVERY;
+        let limited = count < u64::MAX || duration < Duration::MAX;
+        let most = if limited { 1 } else { BATCH };
+        let mut until_look = every;
         source.each_batch(most, |frames| {
-            narrowing.follow(frames, &mut worker);
+            narrowing.follow(frames, worker);
             // Without frames there is time to look.
             let looks = until_look <= frames.len() || frames.is_empty();
             until_look = if looks {
-                LOOK_EVERY
+                every
             } else {
                 until_look - frames.len()
             };
-            if looks && self.setup.look(&mut worker, &self.report) {
+            if looks && ends(worker) {
                 return false;
             }
-            !ends || worker.outlet().exchanges < count && worker.elapsed() < duration
+            !limited || worker.outlet().exchanges < count && worker.elapsed() < duration
         })?;
-        let mut outlet = worker.finish();
-        outlet
-            .notices
-            .extend(narrowing.filter.iter().flat_map(Filter::notices).cloned());
-        let report = source.report();
-        if index == 0 {
-            outlet.stats.account.dropped += report.dropped;
-        }
-        // Before others' counts are added to its own.
-        outlet.close_desk();
-        Ok((outlet, report))
+        Ok(())
     }
 
     fn filter(&self, source: &FileSource) -> anyhow::Result<Option<Filter>> {

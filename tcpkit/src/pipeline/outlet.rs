@@ -30,6 +30,8 @@ pub struct Outlet {
     needs: Needs,
     failure: Option<io::Error>,
     told: Vec<(u16, &'static str)>,
+    /// What was found depends on something that was not known of a conversation: nothing of it counts.
+    pub hinges: bool,
 }
 
 impl Outlet {
@@ -54,6 +56,23 @@ impl Outlet {
             needs,
             failure: None,
             told,
+            hinges: false,
+        }
+    }
+
+    /// Takes what the worker of the next part of a file has counted and found worth a sentence.
+    pub fn take_over(&mut self, other: &mut Self) {
+        self.stats.merge(&other.stats);
+        self.exchanges += other.exchanges;
+        for notice in other.notices.drain(..) {
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+        for told in other.told.drain(..) {
+            if !self.told.contains(&told) {
+                self.told.push(told);
+            }
         }
     }
 
@@ -255,5 +274,9 @@ impl Report for Outlet {
 
     fn overflow(&mut self, _: Service) {
         self.stats.account.overflowed += 1;
+    }
+
+    fn hinges(&mut self) {
+        self.hinges = true;
     }
 }

@@ -20,6 +20,18 @@ pub enum Kind {
     Speaking(&'static dyn Protocol),
 }
 
+impl Kind {
+    /// Whether it is the same as the other one.
+    pub fn is(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Auto, Self::Auto) | (Self::Raw, Self::Raw) => true,
+            (Self::Forced(one), Self::Forced(other))
+            | (Self::Speaking(one), Self::Speaking(other)) => one.name() == other.name(),
+            _ => false,
+        }
+    }
+}
+
 /// Which end of a packet is the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {

@@ -12,10 +12,10 @@ use crate::event;
 use crate::exchange::pairing::{Context, Pairing, Segment};
 use crate::exchange::{Service, Silence};
 use crate::flow::stream::{Chunk, Gap};
-use crate::flow::{Direction, Endpoints, FlowKey, Parties};
+use crate::flow::{Direction, Endpoints, FlowKey, Parties, Side};
 use crate::limits;
 use crate::protocol::{
-    self, Dissector, Input, Mark, Output, Parsed, Probe, Protocol, Resync, Verdict, opaque,
+    self, Dissector, Input, Mark, Output, Parsed, Past, Probe, Protocol, Resync, Verdict, opaque,
 };
 use crate::source::Timestamp;
 use crate::wire::Transport;
@@ -50,13 +50,21 @@ impl<'a> Lent<'a> {
         key: &'a FlowKey,
         conversation: &Conversation,
     ) -> Self {
+        Self::of(outlet, output, key, conversation.server())
+    }
+
+    /// For the conversation that this endpoint serves.
+    #[inline]
+    pub fn of(
+        outlet: &'a mut Outlet,
+        output: &'a mut Output,
+        key: &'a FlowKey,
+        server: Side,
+    ) -> Self {
         Self {
             outlet,
             output,
-            parties: Parties {
-                key,
-                server: conversation.server(),
-            },
+            parties: Parties { key, server },
             transport: key.transport(),
         }
     }
@@ -168,6 +176,14 @@ impl Parse {
     }
 }
 
+/// What was taken for granted of a conversation at rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumed {
+    kind: Kind,
+    protocol: &'static str,
+    past: Past,
+}
+
 /// What is said in one conversation.
 pub struct Talk {
     kind: Kind,
@@ -228,6 +244,90 @@ impl Talk {
             state,
             parse: Default::default(),
             pairing: Pairing::default(),
+        }
+    }
+
+    /// A conversation at rest with this past, which goes on with a request that `bytes` begin; `None` where they are not
+    /// clearly one.
+    pub fn resumed(kind: Kind, past: Past, bytes: &[u8], lent: &mut Lent<'_>) -> Option<Self> {
+        let server = lent.server_port();
+        let Decision::Speak(protocol, _) = decide(kind, lent.transport, server, bytes) else {
+            return None;
+        };
+        let mut dissector = protocol.dissector(lent.transport);
+        dissector.resume(past);
+        let asks = matches!(protocol.probe(lent.transport, bytes), Probe::Request);
+        if !asks || dissector.rest() != Some(past) {
+            return None;
+        }
+        let service = lent.outlet.stats.service(server, protocol);
+        Some(Self {
+            state: State::Speaking {
+                spoken: Spoken { protocol, service },
+                dissector,
+                sense: Sense {
+                    made: true,
+                    malformed: 0,
+                },
+            },
+            pairing: Pairing::resumed(past),
+            ..Self::new(kind)
+        })
+    }
+
+    /// Whether whatever comes at `now` and later is taken as by `other`, which was [`Talk::resumed`]; what was sent to
+    /// server and client ends at these offsets.
+    pub fn rests_as(
+        &self,
+        other: &Resumed,
+        [to_server, to_client]: [u64; 2],
+        now: Timestamp,
+    ) -> bool {
+        let State::Speaking {
+            spoken,
+            dissector,
+            sense,
+        } = &self.state
+        else {
+            return false;
+        };
+        self.kind.is(other.kind)
+            && spoken.protocol.name() == other.protocol
+            && (sense.made, sense.malformed) == (true, 0)
+            && dissector.rest() == Some(other.past)
+            && self
+                .parse
+                .iter()
+                .all(|parse| parse.is_straight() && !parse.blocked)
+            && self.pairing.rest(to_server, to_client, now) == Some(other.past)
+    }
+
+    /// It was resumed where `before` was at rest.
+    pub fn follows(&mut self, before: &Self) {
+        self.pairing.follows(&before.pairing);
+    }
+
+    /// What [`Talk::rests_as`] has to know of one that was just resumed with this past.
+    pub fn as_resumed(&self, past: Past) -> Option<Resumed> {
+        let State::Speaking { spoken, .. } = &self.state else {
+            return None;
+        };
+        Some(Resumed {
+            kind: self.kind,
+            protocol: spoken.protocol.name(),
+            past,
+        })
+    }
+
+    /// What the conversation is taken for.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its finds go to other statistics from here on: `place` gives what was counted at a service its place there.
+    pub fn moved(&mut self, mut place: impl FnMut(Service, &'static dyn Protocol) -> Service) {
+        if let State::Speaking { spoken, .. } = &mut self.state {
+            spoken.service = place(spoken.service, spoken.protocol);
         }
     }
 

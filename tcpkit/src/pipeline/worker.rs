@@ -3,11 +3,15 @@
 //! Every worker walks all frames and leaves those of other workers' shards aside, so nothing is
 //! handed between threads and what comes out does not depend on their number.
 
+mod seam;
+
 use std::collections::BTreeMap;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::seam::NoSeam;
+use self::seam::Seam;
 use super::conversation::Conversation;
 use super::copies::Copies;
 use super::doubt::Doubt;
@@ -70,11 +74,15 @@ struct Core {
     stalled: Vec<(u16, u32)>,
     /// Bytes that the conversations of each shard hold back.
     held: [usize; limits::SHARDS],
+    /// Bytes that conversations held which went on in another part of the file.
+    carried: [usize; limits::SHARDS],
     interface: Option<u32>,
     many_interfaces: bool,
     counts: bool,
     translations: Translations,
     copies: Copies,
+    /// What is left to the worker of the part before, where this one begins amid a file.
+    seam: Option<Box<Seam>>,
 }
 
 impl Worker {
@@ -105,10 +113,12 @@ impl Worker {
             next_stalled: 0,
             stalled: Vec::new(),
             held: [0; limits::SHARDS],
+            carried: [0; limits::SHARDS],
             interface: None,
             many_interfaces: false,
             translations: Translations::default(),
             copies: Copies::default(),
+            seam: None,
         };
         Self {
             decoder: match needs.packets {
@@ -230,6 +240,9 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn step_back(&mut self, time: Timestamp) {
+        if let Some(seam) = &mut self.seam {
+            seam.give_up("time goes back");
+        }
         if self.doubt.goes_back(self.now) {
             self.now = time;
             self.begun = self.begun.min(Some(time));
@@ -242,9 +255,15 @@ impl Core {
     #[inline(never)]
     fn wake(&mut self, now: Timestamp) {
         if self.begun.is_some() && !self.doubt.goes_on(self.now, now) {
+            if let Some(seam) = &mut self.seam {
+                seam.give_up("time is in doubt");
+            }
             return;
         }
-        self.now = now;
+        let before = std::mem::replace(&mut self.now, now);
+        if let Some(seam) = &mut self.seam {
+            seam.wake(before, now);
+        }
         if self.begun.is_none() {
             self.begun = Some(now);
             if let Some(desk) = self.outlet.desk() {
@@ -252,7 +271,7 @@ impl Core {
             }
             self.next_second = next_second(now);
         }
-        self.next_stalled = now.0.saturating_add(STALLED_EVERY);
+        self.next_stalled = next_multiple(now, STALLED_EVERY);
         self.visit_stalled();
         if self.settings.timeout < SHORT_TIMEOUT {
             self.time_out();
@@ -263,9 +282,15 @@ impl Core {
             self.count_open();
             self.outlet.tick(now);
         }
+        if let Some(seam) = &mut self.seam {
+            seam.hold(&self.held);
+        }
     }
 
     fn not_a_packet(&mut self, decoded: Decoded<'_>) {
+        if let (Some(seam), Decoded::Fragment) = (&mut self.seam, &decoded) {
+            seam.give_up("there are fragments");
+        }
         if !self.counts {
             return;
         }
@@ -338,8 +363,17 @@ impl Core {
             return;
         }
         if self.counts && Translations::may_tell(packet) {
-            self.look_for_translation(packet);
+            match &mut self.seam {
+                Some(seam) => seam.tells(self.now, frame),
+                None => self.look_for_translation(packet),
+            }
         }
+        self.follow(frame, packet, fragments);
+    }
+
+    /// Follows a packet that is admitted.
+    #[inline(always)]
+    fn follow(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, fragments: &[Kept]) {
         let (key, from) = FlowKey::of(packet);
         let spread = key.spread();
         let shard = spread.shard();
@@ -347,8 +381,13 @@ impl Core {
             return;
         };
         let place = match table.find(&key, spread, packet.time) {
-            Some(place) => place,
-            None => match self.open(shard, key, from, packet) {
+            Some(place) => {
+                if self.seam.is_some() && packet.flags & flag::SYN != 0 {
+                    self.look_for_anew(place, &key, from, packet);
+                }
+                place
+            }
+            None => match self.meet(frame, packet, key, from) {
                 Some(place) => place,
                 None => return,
             },
@@ -432,9 +471,11 @@ impl Core {
         let talk = Talk::new(selected.kind);
         let conversation = Conversation::new(packet.transport, talk, server, selected.certain);
         self.stats().account.conversations += 1;
-        let (place, evicted) = self.shards[shard]
-            .as_mut()?
-            .insert(key, packet.time, conversation);
+        let table = self.shards[shard].as_mut()?;
+        let (place, evicted) = table.insert(key, packet.time, conversation);
+        if let Some(seam) = &mut self.seam {
+            seam.opens(shard, table.len(), evicted.is_some());
+        }
         if let Some((key, mut evicted)) = evicted {
             self.held[shard] -= evicted.counted as usize;
             self.stats().account.evicted += 1;
@@ -456,6 +497,9 @@ impl Core {
         };
         let held = &mut self.held[shard];
         count_held(held, conversation);
+        if let Some(seam) = &mut self.seam {
+            seam.holds(shard, *held);
+        }
         if *held > limits::HELD_BYTES_PER_SHARD {
             let lent = &mut Lent::new(&mut self.outlet, &mut self.output, key, conversation);
             conversation.flush(self.now, lent);
@@ -563,7 +607,13 @@ impl Core {
 
 /// The first whole second behind `now`, in nanoseconds.
 fn next_second(now: Timestamp) -> u64 {
-    (now.0 / SECOND + 1).saturating_mul(SECOND)
+    next_multiple(now, SECOND)
+}
+
+/// The first multiple of so many nanoseconds behind `now`: when something is done does not depend on when the capture, or
+/// a part of it, began.
+fn next_multiple(now: Timestamp, every: u64) -> u64 {
+    (now.0 / every + 1).saturating_mul(every)
 }
 
 /// Brings what a conversation holds back up to date in its shard's sum.
