@@ -301,7 +301,10 @@ impl Worker {
         let core = &mut self.core;
         let kept = match step {
             Step::Wake(times) => {
-                times.iter().for_each(|&time| core.advance(time));
+                // The first time of all has none before it.
+                for &time in times.iter().filter(|time| time.0 > 0) {
+                    core.advance(time);
+                }
                 return Ok(());
             }
             Step::Rested(step) => {
