@@ -13,7 +13,7 @@
 use crate::flow::Direction;
 use crate::limits::KEPT_BYTES;
 use crate::protocol::{
-    Dissector, Input, Mark, Message, Output, Phase, Protocol, Resync, Role, Text, Verdict,
+    Dissector, Input, Mark, Message, Output, Past, Phase, Protocol, Resync, Role, Text, Verdict,
 };
 use crate::source::Timestamp;
 use crate::wire::Transport;
@@ -121,6 +121,36 @@ impl Wire {
             out,
             frame: 0,
         }
+    }
+
+    /// A conversation that goes on with this past.
+    pub fn resumed(protocol: &dyn Protocol, transport: Transport, past: Past) -> Self {
+        let mut wire = Self::new(protocol, transport);
+        wire.dissector.resume(past);
+        wire
+    }
+
+    /// The past, where the conversation is at rest.
+    pub fn past(&self) -> Option<Past> {
+        let idle = |half: &Half| half.held.is_empty() && half.skip == 0 && !half.lost;
+        let rests = self.opaque.is_none() && self.halves.iter().all(idle);
+        self.dissector.rest().filter(|_| rests)
+    }
+
+    /// What was told of messages, from the one at this place on, with offsets from `begun` on.
+    pub fn told_since(&self, place: usize, begun: [u64; 2]) -> Vec<Told> {
+        let told = self.told[place..].iter().cloned();
+        let since = |told: Told| {
+            let begun = begun[told.direction.index()];
+            let (start, end) = (told.start - begun, told.end - begun);
+            Told { start, end, ..told }
+        };
+        told.map(since).collect()
+    }
+
+    /// How many bytes went by in each direction.
+    pub fn offsets(&self) -> [u64; 2] {
+        self.halves.each_ref().map(|half| half.offset)
     }
 
     /// Sends `bytes` in pieces of these lengths; a datagram is never cut.

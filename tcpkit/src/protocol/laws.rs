@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 use self::samples::{SAMPLES, Sample};
 use super::driven::{Wire, drive};
-use super::{Message, PROTOCOLS, Probe, Protocol, Role, by_name};
+use super::{Message, PROTOCOLS, Past, Probe, Protocol, Role, by_name};
 use crate::flow::Direction;
 use crate::wire::Transport;
 
@@ -200,6 +200,29 @@ fn assert_last_is_found(wire: &Wire, sample: &Sample, what: &str) {
     }
 }
 
+/// A conversation that was told whole rests; so does one that found its feet again after a loss.
+#[test]
+fn what_has_ended_is_at_rest() {
+    let in_order = ["http", "redis", "memcached"];
+    for (protocol, sample) in samples().filter(|(_, sample)| sample.transport == Transport::Tcp) {
+        if !in_order.contains(&protocol.name()) {
+            continue;
+        }
+        let mut wire = Wire::new(protocol, sample.transport);
+        let send = |wire: &mut Wire| {
+            let parts = sample.parts.iter();
+            parts.for_each(|(direction, bytes)| wire.send(*direction, bytes));
+        };
+        send(&mut wire);
+        assert_eq!(wire.past(), Some(Past::Whole), "{}", protocol.name());
+        wire.lose(Direction::ToServer, 5);
+        assert_eq!(wire.past(), None, "{}", protocol.name());
+        send(&mut wire);
+        send(&mut wire);
+        assert_eq!(wire.past(), Some(Past::Lossy), "{}", protocol.name());
+    }
+}
+
 /// Bytes that look like the protocol's, but are not quite.
 fn spoiled() -> impl Strategy<Value = (usize, Vec<(u8, u16, u8)>)> {
     (
@@ -280,6 +303,52 @@ proptest! {
             let parts: Vec<_> = spoiled.iter().map(|(way, bytes)| (*way, bytes.as_slice())).collect();
             drive(by_name(sample.protocol).unwrap(), sample.transport, &parts, &mut || size);
         }
+    }
+
+    /// Whatever a conversation was, and whatever becomes of it: where it rests, only its past counts.
+    #[test]
+    fn what_rests_goes_on_as_what_is_resumed(
+        (index, edits) in spoiled(),
+        loses in any::<Option<(bool, u8)>>(),
+        (next, changes) in spoiled(),
+        loses_then in any::<Option<(bool, u8)>>(),
+        size in 1..80_usize,
+    ) {
+        let sample = &SAMPLES[index];
+        let next = &SAMPLES[next];
+        let protocol = by_name(sample.protocol).unwrap();
+        if sample.transport == Transport::Udp {
+            return Ok(());
+        }
+        let go = |wire: &mut Wire, sample: &Sample, edits: &[_], loses: Option<(bool, u8)>| {
+            for (way, bytes) in sample.parts {
+                wire.send_cut(*way, &spoil(bytes, edits), &mut || size);
+                if let Some((to_server, count)) = loses {
+                    wire.lose(direction(to_server), u64::from(count));
+                }
+            }
+        };
+        let mut wire = Wire::new(protocol, sample.transport);
+        go(&mut wire, sample, &edits, loses);
+        for _ in 0..2 {
+            go(&mut wire, sample, &[], None);
+        }
+        let Some(past) = wire.past() else {
+            return Ok(());
+        };
+        let (begun, before, broken) = (wire.offsets(), wire.told.len(), wire.malformed.len());
+        let mut resumed = Wire::resumed(protocol, sample.transport, past);
+        for wire in [&mut wire, &mut resumed] {
+            // It goes on with a request; a loss before any would tell that it was resumed.
+            go(wire, sample, &[], None);
+            go(wire, next, &changes, loses_then);
+            go(wire, sample, &[], None);
+            wire.close();
+        }
+        let told = wire.told_since(before, begun);
+        prop_assert_eq!(told, resumed.told_since(0, [0; 2]), "{}", protocol.name());
+        prop_assert_eq!(&wire.malformed[broken..], &resumed.malformed[..]);
+        prop_assert_eq!(wire.opaque, resumed.opaque);
     }
 
     #[test]
