@@ -104,12 +104,12 @@ impl Conversation {
         request: &Packet<'_>,
         lent: &mut Lent<'_>,
     ) -> Option<(Self, Rest)> {
-        let talk = Talk::resumed(kind, past, request.payload, lent)?;
+        let (talk, resumed) = Talk::resumed(kind, past, request.payload, lent)?;
         let next = [request.seq, request.ack];
         let rest = Rest {
             server,
             next,
-            talk: talk.as_resumed(past)?,
+            talk: resumed,
             time: request.time,
         };
         let mut conversation = Self::new(Transport::Tcp, talk, server, true);

@@ -182,13 +182,8 @@ impl Run<'_> {
                 .collect();
             let (mut outlet, report) = self.work(source, 0, owners, sinks)?;
             for handle in handles {
-                let (other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
-                outlet.stats.merge(&other.stats);
-                for notice in other.notices {
-                    if !outlet.notices.contains(&notice) {
-                        outlet.notices.push(notice);
-                    }
-                }
+                let (mut other, _) = handle.join().map_err(|_| anyhow!("a worker failed"))??;
+                outlet.take_over(&mut other);
             }
             outlet.notices.sort();
             Ok((outlet, report))

@@ -60,7 +60,7 @@ impl Outlet {
         }
     }
 
-    /// Takes what the worker of the next part of a file has counted and found worth a sentence.
+    /// Takes what another worker has counted and found worth a sentence.
     pub fn take_over(&mut self, other: &mut Self) {
         self.stats.merge(&other.stats);
         self.exchanges += other.exchanges;

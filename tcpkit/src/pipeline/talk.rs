@@ -248,8 +248,13 @@ impl Talk {
     }
 
     /// A conversation at rest with this past, which goes on with a request that `bytes` begin; `None` where they are not
-    /// clearly one.
-    pub fn resumed(kind: Kind, past: Past, bytes: &[u8], lent: &mut Lent<'_>) -> Option<Self> {
+    /// clearly one. With it what [`Talk::rests_as`] has to know.
+    pub fn resumed(
+        kind: Kind,
+        past: Past,
+        bytes: &[u8],
+        lent: &mut Lent<'_>,
+    ) -> Option<(Self, Resumed)> {
         let server = lent.server_port();
         let Decision::Speak(protocol, _) = decide(kind, lent.transport, server, bytes) else {
             return None;
@@ -261,7 +266,12 @@ impl Talk {
             return None;
         }
         let service = lent.outlet.stats.service(server, protocol);
-        Some(Self {
+        let resumed = Resumed {
+            kind,
+            protocol: protocol.name(),
+            past,
+        };
+        let talk = Self {
             state: State::Speaking {
                 spoken: Spoken { protocol, service },
                 dissector,
@@ -272,7 +282,8 @@ impl Talk {
             },
             pairing: Pairing::resumed(past),
             ..Self::new(kind)
-        })
+        };
+        Some((talk, resumed))
     }
 
     /// Whether whatever comes at `now` and later is taken as by `other`, which was [`Talk::resumed`]; what was sent to
@@ -305,18 +316,6 @@ impl Talk {
     /// It was resumed where `before` was at rest.
     pub fn follows(&mut self, before: &Self) {
         self.pairing.follows(&before.pairing);
-    }
-
-    /// What [`Talk::rests_as`] has to know of one that was just resumed with this past.
-    pub fn as_resumed(&self, past: Past) -> Option<Resumed> {
-        let State::Speaking { spoken, .. } = &self.state else {
-            return None;
-        };
-        Some(Resumed {
-            kind: self.kind,
-            protocol: spoken.protocol.name(),
-            past,
-        })
     }
 
     /// What the conversation is taken for.

@@ -1,7 +1,7 @@
 //! One worker: frames in, finds out, for the shards that it owns.
 //!
-//! Every worker walks all frames and leaves those of other workers' shards aside, so nothing is
-//! handed between threads and what comes out does not depend on their number.
+//! Every worker walks all frames and leaves those of other workers' shards aside, or all frames of a part of the
+//! file (`seam`), so nothing is handed between threads and what comes out does not depend on their number.
 
 mod seam;
 
@@ -368,12 +368,6 @@ impl Core {
                 None => self.look_for_translation(packet),
             }
         }
-        self.follow(frame, packet, fragments);
-    }
-
-    /// Follows a packet that is admitted.
-    #[inline(always)]
-    fn follow(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, fragments: &[Kept]) {
         let (key, from) = FlowKey::of(packet);
         let spread = key.spread();
         let shard = spread.shard();

@@ -1,4 +1,5 @@
-//! Frames that are kept: the earlier fragments of a datagram, which is known to be wanted when it is whole.
+//! Frames that are kept: the earlier fragments of a datagram, which is known to be wanted when it is whole, and what one part
+//! of a file leaves to the part before.
 
 use crate::source::{Frame, LinkType, Timestamp};
 

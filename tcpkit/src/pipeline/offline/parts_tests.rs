@@ -1,7 +1,6 @@
 //! A file in parts comes to what the whole does, or to nothing.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use super::*;
 use crate::cli::{self, Command, Options};
@@ -9,6 +8,7 @@ use crate::pipeline::run::Signals;
 use crate::pipeline::scripts::Scripts;
 use crate::pipeline::setup::Setup;
 use crate::sink::stats::summary::Summary;
+use crate::source::file::make::Scratch;
 
 /// A recording: redis conversations that wait for their answers, a value of 1 KiB each time.
 struct Recording {
@@ -88,24 +88,6 @@ impl Recording {
     }
 }
 
-/// A file that is removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, bytes: &[u8]) -> Self {
-        let name = format!("tcpkit-parts-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 fn options(file: &Scratch) -> Options {
     let args = ["tcpkit", "-q", "-t", "10us", "-r"].map(OsString::from);
     let args = args.into_iter().chain([file.0.clone().into_os_string()]);
@@ -123,8 +105,8 @@ fn told((outlet, report): Read) -> String {
 }
 
 /// What following the file as a whole comes to, and in parts.
-fn followed(name: &str, bytes: &[u8], threads: usize) -> (String, Option<String>) {
-    let file = Scratch::new(name, bytes);
+fn followed(bytes: &[u8], threads: usize) -> (String, Option<String>) {
+    let file = Scratch::new(bytes);
     let options = options(&file);
     let (signals, scripts) = (Signals::default(), Scripts::default());
     let setup = Setup::new(&options, &signals, &scripts);
@@ -148,7 +130,7 @@ const BYTES: usize = limits::PARTS_FROM + (3 << 20);
 fn a_file_in_parts_comes_to_what_the_whole_does() {
     let recording = Recording::new(BYTES);
     for threads in [1, 2, 3, 8] {
-        let (whole, parts) = followed("whole", &recording.bytes, threads);
+        let (whole, parts) = followed(&recording.bytes, threads);
         assert_eq!(parts.as_deref(), Some(&*whole), "{threads} threads");
         assert!(whole.contains("\"conversations\":20,"), "{whole}");
     }
@@ -165,7 +147,7 @@ fn what_is_special_about_a_record_is_told_as_of_the_whole() {
         let seconds = bytes[at..at + 4].to_vec();
         bytes.splice(at..at, [&seconds[..], &[0; 12]].concat());
         bytes.truncate(bytes.len() - 7);
-        let (whole, parts) = followed(name, &bytes, 2);
+        let (whole, parts) = followed(&bytes, 2);
         assert_eq!(parts.as_deref(), Some(&*whole), "{name}");
         let frames = recording.records.len();
         assert!(whole.contains(&format!("after frame {frames}")), "{whole}");
@@ -179,7 +161,7 @@ fn damage_ends_a_file_in_parts_where_it_ends_the_whole() {
         let mut bytes = recording.bytes.clone();
         let at = recording.record(hundredths);
         bytes[at + 8..at + 12].copy_from_slice(&u32::MAX.to_le_bytes());
-        let (whole, parts) = followed("damaged", &bytes, 2);
+        let (whole, parts) = followed(&bytes, 2);
         assert!(whole.contains("damaged at byte"), "{whole}");
         assert!(parts.is_none_or(|parts| parts == whole), "{hundredths}");
     }
@@ -191,7 +173,7 @@ fn a_loss_that_outlasts_a_part_is_followed_another_way() {
     let mut bytes = recording.bytes.clone();
     let place = recording.records.len() / 3;
     bytes.drain(recording.records[place]..recording.records[place + 1]);
-    let (whole, parts) = followed("loss", &bytes, 2);
+    let (whole, parts) = followed(&bytes, 2);
     assert_eq!(parts, None);
     assert!(whole.contains("\"gaps\":1,"), "{whole}");
 }

@@ -20,8 +20,8 @@ use crate::pipeline::doubt::Doubt;
 use crate::pipeline::select::{Selected, Server};
 use crate::pipeline::talk::Lent;
 use crate::protocol::Past;
-use crate::source::{Frame, LinkType, Timestamp};
-use crate::wire::{Decoded, Packet, Transport, flag};
+use crate::source::{Frame, Timestamp};
+use crate::wire::{Decoded, Kept, Packet, Transport, flag};
 
 /// Why a part cannot be joined to the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,40 +83,6 @@ enum Step {
     Anew(Box<(FlowKey, Side, u32)>),
 }
 
-/// A copy of a frame.
-struct Kept {
-    data: Box<[u8]>,
-    time: Timestamp,
-    number: u64,
-    wire_len: u32,
-    interface: u32,
-    link: LinkType,
-}
-
-impl Kept {
-    fn of(frame: &Frame<'_>) -> Self {
-        Self {
-            data: frame.data.into(),
-            time: frame.time,
-            number: frame.number,
-            wire_len: frame.wire_len,
-            interface: frame.interface,
-            link: frame.link,
-        }
-    }
-
-    fn frame(&self) -> Frame<'_> {
-        Frame {
-            data: &self.data,
-            time: self.time,
-            number: self.number,
-            wire_len: self.wire_len,
-            interface: self.interface,
-            link: self.link,
-        }
-    }
-}
-
 impl Seam {
     fn new(past: Past) -> Self {
         Self {
@@ -139,8 +105,8 @@ impl Seam {
     }
 
     pub(super) fn hold(&mut self, held: &[usize; limits::SHARDS]) {
-        for (most, held) in self.most_held.iter_mut().zip(held) {
-            *most = (*most).max(*held);
+        for (shard, &bytes) in held.iter().enumerate() {
+            self.holds(shard, bytes);
         }
     }
 
@@ -172,7 +138,7 @@ impl Seam {
 
     /// A frame is left to the part before, with all that there is to be done with it.
     fn leave(&mut self, now: Timestamp, frame: &Frame<'_>) {
-        let told = |step: &mut Step| matches!(step, Step::Syn { frame: told, .. } if told.number == frame.number);
+        let told = |step: &mut Step| matches!(step, Step::Syn { frame: told, .. } if told.frame().number == frame.number);
         let frame = match self.steps.pop_if(told) {
             Some(Step::Syn { frame, .. }) => frame,
             _ => self.keep(frame),
@@ -182,7 +148,7 @@ impl Seam {
 
     fn keep(&mut self, frame: &Frame<'_>) -> Kept {
         self.bytes += frame.data.len();
-        Kept::of(frame)
+        Kept::from(frame)
     }
 
     fn step(&mut self, step: Step) {

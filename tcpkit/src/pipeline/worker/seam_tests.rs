@@ -27,7 +27,7 @@ fn frames(case: &str) -> Vec<Kept> {
     let mut source = FileSource::open(&path).unwrap();
     let mut frames = Vec::new();
     while let Some(frame) = source.next_frame().unwrap() {
-        frames.push(Kept::of(&frame));
+        frames.push(Kept::from(&frame));
     }
     frames
 }
@@ -183,24 +183,24 @@ fn changed(mut frames: Vec<Kept>, fates: &[(Index, Fate)]) -> Vec<Kept> {
         let place = index.index(frames.len());
         match *fate {
             Fate::Lost => drop(frames.remove(place)),
-            Fate::Twice => frames.insert(place, Kept::of(&frames[place].frame())),
+            Fate::Twice => frames.insert(place, frames[place].clone()),
             Fate::Late(by) => {
                 let frame = frames.remove(place);
                 frames.insert((place + by).min(frames.len()), frame);
             }
-            Fate::Cut(at) => {
-                let data = &frames[place].data;
-                frames[place].data = data.get(..at).unwrap_or(data).into();
-            }
+            Fate::Cut(at) => frames[place] = Kept::from(&frames[place].frame().cut(at)),
             Fate::Pause(ms) => {
-                for frame in &mut frames[place..] {
-                    frame.time = Timestamp(frame.time.0 + ms * 1_000_000);
+                for kept in &mut frames[place..] {
+                    let frame = kept.frame();
+                    let time = Timestamp(frame.time.0 + ms * 1_000_000);
+                    *kept = Kept::from(&Frame { time, ..frame });
                 }
             }
         }
     }
-    for (number, frame) in frames.iter_mut().enumerate() {
-        frame.number = number as u64 + 1;
+    for (kept, number) in frames.iter_mut().zip(1..) {
+        let frame = kept.frame();
+        *kept = Kept::from(&Frame { number, ..frame });
     }
     frames
 }

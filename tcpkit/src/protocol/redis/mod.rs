@@ -203,9 +203,9 @@ impl Dissector for RedisDissector {
     }
 
     fn rest(&self) -> Option<Past> {
-        let lost = self.lost.iter().flat_map(|lost| lost.iter());
+        let mut lost = self.lost.iter().flat_map(|lost| lost.iter());
         let ends = self.request.is_none() && self.response.is_none() && self.seen == [0; 2];
-        let found = lost.into_iter().all(Lost::is_found);
+        let found = lost.all(Lost::is_found);
         self.session.rest().filter(|_| ends && found)
     }
 

@@ -2,34 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
-use super::make::{Blocks, Bytes, MICRO, MODIFIED, NANO, Sample, pcap, samples};
+use super::make::{Blocks, Bytes, MICRO, MODIFIED, NANO, Sample, Scratch, pcap, samples};
 use super::*;
 use crate::source::LinkType;
-
-/// A file that is removed when dropped.
-pub(super) struct Scratch(pub PathBuf);
-
-impl Scratch {
-    pub fn new(bytes: &[u8]) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tcpkit-file-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 /// What a frame was, kept beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
