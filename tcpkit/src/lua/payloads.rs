@@ -11,6 +11,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 
 use super::record::PacketRecord;
+use crate::source::prefetch;
 
 /// Longer payloads are seldom seen again, and take longer to compare.
 const LONGEST: usize = 256;
@@ -84,7 +85,7 @@ impl Payloads {
             let mut hashes = [0; AHEAD];
             for (packet, hash) in packets.iter().zip(&mut hashes) {
                 *hash = self.hasher.hash_one(packet.payload(arena));
-                ask(self.sets.as_ptr().wrapping_add(self.index(*hash)).cast());
+                prefetch::line(self.sets.as_ptr().wrapping_add(self.index(*hash)).addr());
             }
             for (packet, hash) in packets.iter().zip(hashes) {
                 self.ask_for_string(packet, hash);
@@ -106,7 +107,7 @@ impl Payloads {
         for place in places {
             if place.is_like(packet.captured as usize, hash) {
                 for line in (0..usize::from(place.len)).step_by(64) {
-                    ask(std::ptr::without_provenance(place.address + line));
+                    prefetch::line(place.address + line);
                 }
             }
         }
@@ -179,19 +180,6 @@ impl Place {
 /// The half of a hash that does not choose the place.
 fn short(hash: u64) -> u32 {
     (hash >> 32) as u32
-}
-
-/// Asks for the cache line of an address.
-#[inline(always)]
-fn ask(address: *const i8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch is a hint: it reads nothing that the program sees and cannot fault, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address);
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 #[cfg(test)]

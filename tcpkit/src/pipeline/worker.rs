@@ -135,7 +135,7 @@ impl Worker {
     pub fn frames(&mut self, frames: &[Frame<'_>]) {
         self.core.count(frames);
         for frame in frames {
-            frame.prefetch();
+            self.core.output.prefetch.frame(frame);
             self.core.advance(frame.time);
             match wire::plain(frame) {
                 Some(segment) if self.core.straight(frame, &segment) => {}

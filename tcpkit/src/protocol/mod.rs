@@ -30,6 +30,7 @@ use std::sync::OnceLock;
 
 use crate::flow::Direction;
 use crate::source::Timestamp;
+use crate::source::prefetch::Prefetch;
 use crate::wire::Transport;
 
 /// Every built-in protocol, in the order in which their probes are asked.
@@ -494,6 +495,8 @@ pub struct Output {
     /// Whether anything will be printed: where not, [`Message::text`] may stay `None` and no prefix
     /// need be copied. (Text in [`Text::Input`] costs nothing and may be given all the same.)
     pub wants_text: bool,
+    /// Asks for what is read next, bit by bit.
+    pub prefetch: Prefetch,
 }
 
 impl Output {
@@ -511,6 +514,7 @@ impl Output {
     /// Adds a message of `input`.
     #[inline(always)]
     pub fn push_plain(&mut self, plain: Plain, direction: Direction, input: &Input<'_>) {
+        self.prefetch.more();
         if self.takes_plain && self.messages.is_empty() {
             self.plain.push(plain);
         } else {
