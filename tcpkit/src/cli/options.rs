@@ -199,7 +199,8 @@ pub struct Options {
 
     /// Worker threads over a file; what is printed does not depend on it
     ///
-    /// A live run has one worker, whatever is asked for.
+    /// One thing may: which commands are told apart, where a capture has more than 8,192 of them on all ports together. A
+    /// live run has one worker, whatever is asked for.
     #[arg(short = 'j', long, value_name = "N", help_heading = RUN, value_parser = values::threads)]
     pub threads: Option<usize>,
 

@@ -3,6 +3,7 @@
 //! Reads merged [`Stats`], makes a [`Summary`] that is printed as text or as the last JSON object.
 //! The same numbers serve the lines of `--interval`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -192,7 +193,7 @@ fn port(stats: &PortStats) -> PortSummary {
                 })
         })
         .collect();
-    commands.sort_by_key(|command| (u64::MAX - command.requests, command.command));
+    commands.sort_by_key(|told| (u64::MAX - told.requests, told.command, told.protocol));
     PortSummary {
         port: stats.port,
         requests: stats.buckets.iter().sum(),
@@ -281,20 +282,26 @@ impl PortSummary {
             }
             writeln!(out, " in all {}", self.requests)?;
         }
+        let protocols = self.commands.iter().map(|command| command.protocol);
+        let mixed = protocols.collect::<BTreeSet<_>>().len() > 1;
         for command in &self.commands {
-            command.write_text(out)?;
+            let name = match mixed {
+                true => format!("{} {}", command.protocol, command.command),
+                false => command.command.to_owned(),
+            };
+            command.write_text(&name, out)?;
         }
         Ok(())
     }
 }
 
 impl CommandSummary {
-    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write_text(&self, name: &str, out: &mut dyn Write) -> io::Result<()> {
         let q = self.latency_ns;
         write!(
             out,
             "  {:<16} {:>10}  avg {} ms, p50 {} ms, p99 {} ms, max {} ms",
-            self.command,
+            name,
             self.requests,
             Ms(q.avg),
             Ms(q.p50),
