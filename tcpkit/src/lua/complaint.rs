@@ -13,7 +13,7 @@ pub fn is_memory(error: &Error) -> bool {
     match error {
         Error::MemoryError(_) => true,
         Error::CallbackError { cause, .. } => is_memory(cause),
-        Error::RuntimeError(text) => text.starts_with("not enough memory"),
+        Error::RuntimeError(text) => text.lines().next() == Some("not enough memory"),
         _ => false,
     }
 }
@@ -30,19 +30,29 @@ pub fn reason(error: &Error) -> String {
     }
 }
 
-/// An error as the user reads it: the file is named once, and the driver's own lines are left out.
+/// An error as the user reads it: the file is named once, and where it is in the driver is left out.
 pub fn told(path: &str, error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("syntax error: ").unwrap_or(&text);
     let text = text.strip_prefix("runtime error: ").unwrap_or(text);
-    let lines: Vec<&str> = text
+    let (first, traceback) = text.split_once('\n').unwrap_or((text, ""));
+    let lines = traceback
         .lines()
         .filter(|line| !line.trim_start().starts_with("tcpkit:"))
-        .filter(|line| line.trim() != "[C]: in ?")
-        .collect();
+        .filter(|line| line.trim() != "[C]: in ?");
+    let lines: Vec<&str> = std::iter::once(without_place(first)).chain(lines).collect();
     let text = lines.join("\n");
     match text.contains(path) {
         true => text,
         false => format!("{path}: {text}"),
     }
+}
+
+/// A message that the driver's own code begins, as in `tcpkit:40: attempt to …`, without that place.
+fn without_place(message: &str) -> &str {
+    let behind = || {
+        let (line, text) = message.strip_prefix("tcpkit:")?.split_once(": ")?;
+        line.parse::<u32>().ok().map(|_| text)
+    };
+    behind().unwrap_or(message)
 }

@@ -299,6 +299,9 @@ fn wait(host: &Host, answer: &Receiver<Answer>) -> Result<Answer, Silent> {
             Ok(answer) => return Ok(answer),
             Err(RecvTimeoutError::Disconnected) => return Err(Silent::Gone),
             Err(RecvTimeoutError::Timeout) if !host.is_there() => return Err(Silent::Gone),
+            Err(RecvTimeoutError::Timeout) if host.has_ended() => {
+                return answer.try_recv().map_err(|_| Silent::Gone);
+            }
             Err(RecvTimeoutError::Timeout) if policy == Policy::Drop => return Err(Silent::Slow),
             Err(RecvTimeoutError::Timeout) => {}
         }

@@ -249,9 +249,14 @@ impl Host {
         !self.pulse.is_abandoned()
     }
 
+    /// Whether the script has said all: what is queued now is never done, though the queue may still take it.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.done.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
     fn send(&self, mut job: Job, policy: Policy) -> Sent {
         loop {
-            if !self.is_there() {
+            if !self.is_there() || self.has_ended() {
                 return Sent::Gone;
             }
             let sent = match policy {

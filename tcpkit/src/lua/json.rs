@@ -41,7 +41,7 @@ fn from(value: &Value, depth: usize, left: &mut usize) -> mlua::Result<serde_jso
 
 /// Whole numbers are written as such; what JSON cannot say (NaN, infinity) is null.
 fn number(value: f64) -> serde_json::Value {
-    if value.fract() == 0.0 && value.abs() < 1e19 {
+    if value.fract() == 0.0 && (i64::MIN as f64..1e19).contains(&value) {
         return match value >= 0.0 {
             true => Number::from(value as u64).into(),
             false => Number::from(value as i64).into(),

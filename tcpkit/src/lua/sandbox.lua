@@ -2,8 +2,8 @@
 -- `bit32`. Run once, before the script.
 
 local env, bit, write, exit, folder, all = ...
-local error, type, rawget, setmetatable = error, type, rawget, setmetatable
-local select, tostring, ipairs, concat = select, tostring, ipairs, table.concat
+local error, type, pcall, rawget, setmetatable = error, type, pcall, rawget, setmetatable
+local select, tostring, tonumber, ipairs, concat = select, tostring, tonumber, ipairs, table.concat
 local load, loadfile, floor = env.load, env.loadfile, math.floor
 
 -- Bytecode can break the VM, so code is text, whoever asks.
@@ -35,11 +35,27 @@ local function unsigned(x)
   return x
 end
 
+-- Called by what the script calls, or by `number` and `int`: the error is where the script called.
+local function converted(x, at, name)
+  local converted = type(x) == "string" and tonumber(x)
+  if not converted then
+    local got = x == nil and "no value" or type(x)
+    error("bad argument #" .. at .. " to '" .. name .. "' (number expected, got " .. got .. ")", 4)
+  end
+  return converted
+end
+
 -- LuaJIT takes numbers up to 2^51 modulo 2^32; Lua 5.2 takes all.
-local function number(x)
-  x = x + 0
+local function number(x, at, name)
+  if type(x) ~= "number" then x = converted(x, at, name) end
   if x >= 2251799813685248 or x <= -2251799813685248 then return tobit(x % 4294967296) end
   return tobit(floor(x))
+end
+
+local function int(x, at, name)
+  if type(x) ~= "number" then x = converted(x, at, name) end
+  if x >= 0 then return floor(x) end
+  return -floor(-x)
 end
 
 local function shift_left(x, by)
@@ -49,50 +65,62 @@ local function shift_left(x, by)
 end
 
 local function field(at, width, name)
-  width = width or 1
   if at < 0 then error("bad argument to '" .. name .. "' (field cannot be negative)", 3) end
   if width < 1 then error("bad argument to '" .. name .. "' (width must be positive)", 3) end
   if at + width > 32 then
     error("bad argument to '" .. name .. "' (trying to access non-existent bits)", 3)
   end
-  return at, unsigned(rshift(-1, 32 - width))
+  return unsigned(rshift(-1, 32 - width))
 end
 
-local function fold(operation, identity)
-  return function(a, b, ...)
-    if b == nil then return unsigned(operation(identity, number(a or identity))) end
-    local result = operation(number(a), number(b))
-    for i = 1, select("#", ...) do result = operation(result, number((select(i, ...)))) end
-    return unsigned(result)
+local function fold(name, operation, identity, finish)
+  return function(...)
+    local count = select("#", ...)
+    if count == 2 then
+      local a, b = ...
+      return finish(operation(number(a, 1, name), number(b, 2, name)))
+    end
+    local result = identity
+    for i = 1, count do result = operation(result, number((select(i, ...)), i, name)) end
+    return finish(result)
   end
 end
 
 env.bit32 = {
-  band = fold(band, -1),
-  bor = fold(bor, 0),
-  bxor = fold(bxor, 0),
-  bnot = function(x) return unsigned(bnot(number(x))) end,
-  lshift = function(x, by) return shift_left(number(x), by) end,
-  rshift = function(x, by) return shift_left(number(x), -by) end,
+  band = fold("band", band, -1, unsigned),
+  bor = fold("bor", bor, 0, unsigned),
+  bxor = fold("bxor", bxor, 0, unsigned),
+  btest = fold("btest", band, -1, function(x) return x ~= 0 end),
+  bnot = function(x) return unsigned(bnot(number(x, 1, "bnot"))) end,
+  lshift = function(x, by)
+    return shift_left(number(x, 1, "lshift"), (int(by, 2, "lshift")))
+  end,
+  rshift = function(x, by)
+    return shift_left(number(x, 1, "rshift"), -int(by, 2, "rshift"))
+  end,
   arshift = function(x, by)
-    x = number(x)
+    x, by = number(x, 1, "arshift"), int(by, 2, "arshift")
     if by < 0 then return shift_left(x, -by) end
     return unsigned(arshift(x, by > 31 and 31 or by))
   end,
-  lrotate = function(x, by) return unsigned(rol(number(x), band(by, 31))) end,
-  rrotate = function(x, by) return unsigned(rol(number(x), band(-by, 31))) end,
+  lrotate = function(x, by)
+    return unsigned(rol(number(x, 1, "lrotate"), band(int(by, 2, "lrotate"), 31)))
+  end,
+  rrotate = function(x, by)
+    return unsigned(rol(number(x, 1, "rrotate"), band(-int(by, 2, "rrotate"), 31)))
+  end,
   extract = function(x, at, width)
-    local place, mask = field(at, width, "extract")
-    return unsigned(band(rshift(number(x), place), mask))
+    x, at = number(x, 1, "extract"), int(at, 2, "extract")
+    local mask = field(at, width == nil and 1 or int(width, 3, "extract"), "extract")
+    return unsigned(band(rshift(x, at), mask))
   end,
   replace = function(x, value, at, width)
-    local place, mask = field(at, width, "replace")
-    local kept = band(number(x), bnot(lshift(mask, place)))
-    return unsigned(bor(kept, lshift(band(number(value), mask), place)))
+    x, value = number(x, 1, "replace"), number(value, 2, "replace")
+    at = int(at, 3, "replace")
+    local mask = field(at, width == nil and 1 or int(width, 4, "replace"), "replace")
+    return unsigned(bor(band(x, bnot(lshift(mask, at))), lshift(band(value, mask), at)))
   end,
 }
-local all_of = env.bit32.band
-env.bit32.btest = function(...) return all_of(...) ~= 0 end
 
 -- `os.exit` ends the script whatever else is allowed.
 
@@ -113,6 +141,7 @@ end
 -- Files beside the script first.
 local package = libraries.package
 package.path = folder .. "/?.lua;" .. folder .. "/?/init.lua"
+package.loaded.bit32 = env.bit32
 
 if all then
   env.bit = bit
@@ -139,26 +168,47 @@ end
 only("io", "write")
 only("os", "date time clock difftime exit")
 
--- `require` finds what is loaded and what lies beside the script; nothing compiled.
+-- `require` finds what is loaded, what `package.preload` has, and what lies beside the script; nothing compiled.
+
+local function search(name, path)
+  local tried, file = {}, name:gsub("%.", "/")
+  for template in path:gmatch("[^;]+") do
+    local place = template:gsub("%?", (file:gsub("%%", "%%%%")))
+    local chunk, message = loadfile(place, "t")
+    if chunk or not message:find("cannot open", 1, true) then return place, chunk, message end
+    tried[#tried + 1] = "\n\tno file '" .. place .. "'"
+  end
+  return nil, concat(tried)
+end
 
 local loaded = package.loaded
 for _, name in ipairs { "ffi", "jit.util", "jit.opt", "jit.profile" } do loaded[name] = nil end
-env.package = setmetatable({ loaded = loaded, path = package.path, config = package.config }, {
+env.package = setmetatable({
+  loaded = loaded,
+  preload = {},
+  path = package.path,
+  config = package.config,
+  searchpath = function(name, path)
+    if type(name) ~= "string" or type(path) ~= "string" then
+      error("package.searchpath: a name and a path are needed", 2)
+    end
+    local place, tried = search(name, path)
+    if place then return place end
+    return nil, tried
+  end,
+}, {
   __index = function(_, name) refuse("package." .. tostring(name)) end,
   __metatable = false,
 })
 loaded.package, loaded.bit = env.package, bit
 
 local function find(name)
-  local tried, file = {}, name:gsub("%.", "/")
-  for template in rawget(env.package, "path"):gmatch("[^;]+") do
-    local place = template:gsub("%?", (file:gsub("%%", "%%%%")))
-    local chunk, message = loadfile(place, "t")
-    if chunk then return chunk end
-    if not message:find("cannot open", 1, true) then error(message, 3) end
-    tried[#tried + 1] = "\n\tno file '" .. place .. "'"
-  end
-  error("module '" .. name .. "' not found:" .. concat(tried), 3)
+  local preload = rawget(env.package, "preload")
+  if type(preload) == "table" and preload[name] ~= nil then return preload[name], ":preload:" end
+  local place, chunk, message = search(name, rawget(env.package, "path"))
+  if not place then error("module '" .. name .. "' not found:" .. chunk, 3) end
+  if not chunk then error(message, 3) end
+  return chunk, place
 end
 
 local reading = {}
@@ -166,11 +216,12 @@ env.require = function(name)
   if type(name) ~= "string" then error("require: a name is needed", 2) end
   if name == "ffi" then refuse("ffi") end
   if loaded[name] ~= nil then return loaded[name] end
-  local chunk = find(name)
+  local chunk, place = find(name)
   if reading[name] then error("require: module '" .. name .. "' requires itself", 2) end
   reading[name] = true
-  local value = chunk(name)
+  local done, value = pcall(chunk, name, place)
   reading[name] = nil
+  if not done then error(value, 0) end
   if value ~= nil then
     loaded[name] = value
   elseif loaded[name] == nil then

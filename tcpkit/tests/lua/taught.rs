@@ -70,6 +70,20 @@ fn a_parser_that_hangs_is_switched_off_and_the_run_goes_on() {
     }
 }
 
+/// More than one conversation asks while the script ends.
+#[test]
+fn a_script_that_ends_amid_conversations_holds_nobody_up() {
+    for body in ["while true do end", "os.exit()"] {
+        let script = LINES.replace("BODY", body);
+        for case in ["redis-benchmark-1", "redis-benchmark-16"] {
+            let args = ["-m", "lines", "-p", "6390=lines", "-q"];
+            let run = over(&script, case, &args);
+            assert_eq!(run.code, Some(0), "{}", run.stderr);
+            assert!(run.stdout.contains("frames seen"), "{}", run.stdout);
+        }
+    }
+}
+
 #[test]
 fn a_parser_that_fails_is_told_and_its_bytes_are_malformed() {
     for body in [
