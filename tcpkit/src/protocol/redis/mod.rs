@@ -564,7 +564,7 @@ impl RedisDissector {
             response::Step::Done => {
                 let text = walk
                     .error
-                    .map_or(Text::None, |error| input_text(error.start, error.shown));
+                    .map_or(Text::None, |error| error_text(input, error, out));
                 let text_len = walk.error.map_or(0, |error| error.len);
                 self.tell_response(&walk, Place::of(input, at, end), text, text_len, 0, out)
                     .map_or(Ok(end), |()| Err(opaque(end)))
@@ -608,9 +608,13 @@ impl RedisDissector {
                     ..place
                 };
                 let (text, len) = match partial.walk.error {
-                    Some(error) => (input_text(error.start, error.shown), error.len),
+                    Some(error) => (error_text(input, error, out), error.len),
                     None if partial.text.is_empty() => (Text::None, 0),
-                    None => (out.keep(&partial.text), partial.text_len),
+                    None => {
+                        let shown = status::without_secrets(&partial.text);
+                        let text = shown.as_deref().unwrap_or(&partial.text);
+                        (out.keep(text), partial.text_len)
+                    }
                 };
                 self.tell_response(&partial.walk, place, text, len, 0, out)
                     .map_or(Ok(at), |()| Err(opaque(at)))
@@ -777,6 +781,16 @@ fn input_text(start: usize, len: usize) -> Text {
     Text::Input {
         start: start as u32,
         len: len.min(limits::KEPT_BYTES) as u32,
+    }
+}
+
+/// What is told of an error.
+fn error_text(input: &Input<'_>, error: ErrorText, out: &mut Output) -> Text {
+    let ErrorText { start, shown, .. } = error;
+    let text = input.bytes.get(start..start + shown).unwrap_or_default();
+    match status::without_secrets(text) {
+        Some(told) => out.keep(&told),
+        None => input_text(start, shown),
     }
 }
 

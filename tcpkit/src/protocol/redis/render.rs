@@ -344,15 +344,15 @@ fn rule_of(command: &[u8]) -> Rule {
         .map_or(Rule::Open, |(_, rule)| *rule)
 }
 
-/// `>password`, `<password`, `#hash`, `!hash`: the sign may be seen.
+/// `>password`, `<password`, `#hash`, `!hash`: the sign may be seen. A selector, `(…)`, may have none, but somebody may try.
 fn acl_rule(rule: &[u8]) -> Shown {
-    let blanks = rule
-        .iter()
-        .take_while(|byte| byte.is_ascii_whitespace())
-        .count();
-    match rule.get(blanks) {
-        Some(b'>' | b'<' | b'#' | b'!') if blanks == 0 => Shown::First(1),
-        Some(b'>' | b'<' | b'#' | b'!') => Shown::First(0),
+    let is_sign = |byte: &u8| matches!(byte, b'>' | b'<' | b'#' | b'!');
+    let blanks = rule.iter().take_while(|byte| byte.is_ascii_whitespace());
+    match (blanks.count(), rule.trim_ascii_start().first()) {
+        (0, Some(sign)) if is_sign(sign) => Shown::First(1),
+        (_, Some(sign)) if is_sign(sign) => Shown::First(0),
+        (0, Some(b'(')) if rule.iter().any(is_sign) => Shown::First(1),
+        (_, Some(b'(')) if rule.iter().any(is_sign) => Shown::First(0),
         _ => Shown::All,
     }
 }

@@ -59,6 +59,23 @@ pub(super) fn of(text: &[u8]) -> u16 {
         .unwrap_or(OTHER)
 }
 
+/// Behind these, errors repeat what a client sent.
+static REPEATED: [&[u8]; 3] = [
+    b"modifier '",
+    b"HELLO option '",
+    b", with args beginning with: '",
+];
+
+/// The text of an error that repeats what may be a password (of ACL SETUSER and HELLO, and of commands that this server
+/// does not have), without it; `None` for all others.
+pub(super) fn without_secrets(text: &[u8]) -> Option<Vec<u8>> {
+    let behind = |repeated: &&[u8]| Some(memchr::memmem::find(text, repeated)? + repeated.len());
+    let start = REPEATED.iter().find_map(behind)?;
+    let end = memchr::memmem::rfind(text, b"': ").filter(|end| *end >= start);
+    let rest = text.get(end.unwrap_or(text.len())..).unwrap_or_default();
+    Some([text.get(..start)?, b"***", rest].concat())
+}
+
 /// The name of a code.
 pub(super) fn name(code: u16) -> Option<&'static str> {
     NAMES.get(usize::from(code)).copied()
@@ -67,6 +84,37 @@ pub(super) fn name(code: u16) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_password_is_not_repeated() {
+        let shown = |text: &str| {
+            let shown = without_secrets(text.as_bytes());
+            shown.map(|shown| String::from_utf8_lossy(&shown).into_owned())
+        };
+        for (text, expected) in [
+            (
+                "ERR Error in ACL SETUSER modifier '<S3': CRET': The password you are trying",
+                "ERR Error in ACL SETUSER modifier '***': The password you are trying",
+            ),
+            (
+                "ERR Error in ACL SETUSER modifier '#S3CRET",
+                "ERR Error in ACL SETUSER modifier '***",
+            ),
+            (
+                "ERR unknown command 'AUTH', with args beginning with: 'S3CRET' ",
+                "ERR unknown command 'AUTH', with args beginning with: '***",
+            ),
+            (
+                "ERR Syntax error in HELLO option 'S3CRET'",
+                "ERR Syntax error in HELLO option '***",
+            ),
+        ] {
+            assert_eq!(shown(text).as_deref(), Some(expected));
+        }
+        for open in ["ERR unknown command 'FOO'", "MOVED 1 a:1", ""] {
+            assert_eq!(shown(open), None);
+        }
+    }
 
     #[test]
     fn codes_and_names() {
