@@ -253,6 +253,8 @@ struct Doubt {
     passed: u32,
     /// Responses in a row whose identifier no request has.
     strays: u8,
+    /// When the request was asked that was answered last, before one that had been asked before it.
+    overtook: Option<Timestamp>,
 }
 
 /// Requests that wait.
@@ -358,6 +360,7 @@ impl Pairing {
             (doubt.expected, doubt.answers) == (None, None)
                 && doubt.counts.is_none()
                 && (doubt.passed, doubt.strays) == (0, 0)
+                && doubt.overtook.is_none()
         });
         let rests = self.is_idle()
             && self.unclear == Offset::NONE
@@ -946,7 +949,17 @@ impl Pairing {
         let Some(pending) = self.pending.as_slice().get(place) else {
             return;
         };
-        let times = Times::between(pending, message, self.last_response, confidence);
+        let overtaken = self
+            .doubt
+            .as_ref()
+            .and_then(|doubt| doubt.overtook)
+            .is_some_and(|overtook| pending.last.time <= overtook);
+        let behind = match overtaken {
+            true => Timestamp::default(),
+            false => self.last_response,
+        };
+        let times = Times::between(pending, message, behind, confidence);
+        let asked = pending.last.time;
         if pending.flags & REPORTED != 0 {
             report.late(context.service);
         } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {
@@ -970,6 +983,11 @@ impl Pairing {
         }
         if !more {
             self.take_out(place);
+        }
+        if place > 0 {
+            self.doubt.get_or_insert_default().overtook = Some(asked);
+        } else if let Some(doubt) = &mut self.doubt {
+            doubt.overtook = None;
         }
         self.finish_response(message);
     }
