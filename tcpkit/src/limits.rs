@@ -137,8 +137,8 @@ pub const TRANSLATIONS: usize = 1024;
 /// A copy of a frame from another interface is looked for within this time (cli.md).
 pub const COPY_TIME: Duration = Duration::from_millis(5);
 
-/// Segments of a shard that copies are looked for among: at 2 million a second 16 shards see some 600 each within that time. Only
-/// where there are several interfaces; 384 KiB a worker.
+/// Packets of a shard that copies are looked for among: at 2 million a second 16 shards see some 600 each within that time. Only
+/// where there are datagrams or several interfaces, or packets are told; 384 KiB a worker.
 pub const COPIES_PER_SHARD: usize = 1024;
 
 /// A file of so many bytes may be followed in parts: a shorter one takes a few milliseconds anyway.

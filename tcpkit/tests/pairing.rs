@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{ACK, Found, Script, Sent};
+use common::{ACK, Found, PSH, RST, SYN, Script, Sent};
 use proptest::prelude::*;
 use tcpkit::exchange::Confidence;
 use tcpkit::pipeline::select::Kind;
@@ -92,6 +92,7 @@ fn essence(found: &[Found]) -> Vec<Found> {
         .iter()
         .map(|one| Found {
             frames: [0; 4],
+            wait: 0,
             ..one.clone()
         })
         .collect()
@@ -435,4 +436,181 @@ fn a_short_timeout_is_kept() {
         let late: u64 = stats.ports().iter().map(|port| port.late).sum();
         assert_eq!(late, unanswered as u64);
     }
+}
+
+/// An RST that its receiver does not take ends nothing: of an earlier conversation on the same addresses, or made up.
+#[test]
+fn a_reset_from_outside_the_window_ends_nothing() {
+    for off in [999_999_999_u32, 100_000_000, 5_u32.wrapping_neg(), 1 << 31] {
+        for server in [false, true] {
+            let mut script = Script::new(40_000, 6379);
+            ask(&mut script, 5, 1000);
+            script.send(false, ACK, &[]);
+            script.send_off(server, RST, &[], off);
+            ask(&mut script, 5, 1000);
+            let (found, stats) = common::run(&script.frames, 6379, redis());
+            let exact = |one: &Found| one.confidence == Some(Confidence::Exact);
+            assert!(found.len() == 10 && found.iter().all(exact), "{off}");
+            assert_eq!(stats.account.conversations, 1);
+        }
+    }
+}
+
+/// The addresses of an ended conversation are used again, and its SYNs were not seen: what follows is paired, as of one that was
+/// joined, and not swallowed.
+#[test]
+fn what_follows_an_end_without_its_beginning_is_followed() {
+    for reset in [None, Some(false), Some(true)] {
+        let mut script = Script::new(40_000, 6379);
+        ask(&mut script, 5, 1000);
+        match reset {
+            Some(server) => script.send(server, RST | ACK, &[]),
+            None => script.close(),
+        }
+        script.begin_anew([1 << 30, 3 << 30]);
+        ask(&mut script, 50, 1000);
+        let (found, stats) = common::run(&script.frames, 6379, redis());
+        let paired = |one: &&Found| one.response_bytes.is_some();
+        assert!(found.iter().filter(paired).count() >= 50, "{reset:?}");
+        let (conversations, joined) = (stats.account.conversations, stats.account.joined);
+        assert_eq!((conversations, joined), (2, 1), "{reset:?}");
+    }
+}
+
+/// What was on its way when the other side reset the connection, and what is sent again after its end, begins nothing.
+#[test]
+fn leftovers_of_an_ended_conversation_begin_none() {
+    let mut script = Script::new(40_000, 6379);
+    ask(&mut script, 5, 1000);
+    let last = script.frames.last().unwrap().bytes.clone();
+    script.send(false, RST | ACK, &[]);
+    script.say(true, b"$5\r\nhello\r\n", 1400);
+    let mut frames = script.frames;
+    let time = frames.last().unwrap().time + 1000;
+    frames.push(Sent { bytes: last, time });
+    let (found, stats) = common::run(&frames, 6379, redis());
+    let account = &stats.account;
+    assert_eq!(
+        (found.len(), account.conversations, account.joined),
+        (5, 1, 0)
+    );
+}
+
+/// A SYN that brings the request (RFC 7413), whether or not the server takes it.
+#[test]
+fn a_request_in_a_syn_is_as_exact_as_any() {
+    for taken in [true, false] {
+        let (request, response) = redis_pair(0);
+        let mut script = Script::unbegun(40_000, 6379);
+        script.send(false, SYN, &request);
+        if !taken {
+            script.begin_anew([u32::MAX - 19, 77]);
+        }
+        script.send(true, SYN | ACK, &[]);
+        let again = if taken { &[][..] } else { &request };
+        script.send(false, PSH | ACK, again);
+        script.say(true, &response, 1400);
+        ask(&mut script, 3, 1000);
+        let (found, stats) = common::run(&script.frames, 6379, redis());
+        let exact = |one: &Found| one.confidence == Some(Confidence::Exact);
+        assert!(
+            found.len() == 4 && found.iter().all(exact),
+            "{taken} {found:?}"
+        );
+        let account = &stats.account;
+        let orphans: u64 = stats.ports().iter().map(|port| port.orphans).sum();
+        assert_eq!((account.joined, orphans), (0, 0));
+        assert_eq!(account.retransmissions, u64::from(!taken));
+    }
+}
+
+/// A DNS message (RFC 1035, section 4.1) with one question.
+fn dns(id: u16, answer: bool, name: &str) -> Vec<u8> {
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend(if answer { [0x81, 0x80] } else { [1, 0] });
+    message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.split('.') {
+        message.push(label.len() as u8);
+        message.extend(label.as_bytes());
+    }
+    message.extend([0, 0, 1, 0, 1]);
+    message
+}
+
+fn datagram(answer: bool, payload: &[u8], time: u64) -> Sent {
+    let ends = [([10, 0, 0, 1], 40_000), ([10, 0, 0, 2], 53)];
+    let (from, to) = (ends[usize::from(answer)], ends[usize::from(!answer)]);
+    Sent {
+        bytes: common::udp(from, to, payload),
+        time: 1_700_000_000_000_000_000 + time,
+    }
+}
+
+/// Two interfaces show each datagram, the second one a moment later, when others have passed.
+#[test]
+fn datagrams_of_two_interfaces_count_once() {
+    for delay in [100, 200_000, 500_000, 1_500_000, 3_000_000, 4_900_000] {
+        let mut frames = Vec::new();
+        for n in 0..50 {
+            for answer in [false, true] {
+                let payload = dns(n, answer, "example.com");
+                let time = u64::from(n) * 200_000 + u64::from(answer) * 90_000;
+                frames.push((0, datagram(answer, &payload, time)));
+                frames.push((1, datagram(answer, &payload, time + delay)));
+            }
+        }
+        frames.sort_by_key(|(_, sent)| sent.time);
+        let frames: Vec<_> = (1..)
+            .zip(&frames)
+            .map(|(number, (interface, sent))| (number, *interface, sent))
+            .collect();
+        let kind = Kind::Forced(protocol::by_name("dns").unwrap());
+        let (found, stats) = common::run_on_interfaces(&frames, 53, kind);
+        assert_eq!(
+            (found.len(), stats.account.duplicates),
+            (50, 100),
+            "{delay}"
+        );
+    }
+}
+
+/// A request waits behind those that were asked before it, not behind those that were answered before it.
+#[test]
+fn what_overtakes_a_request_is_not_waited_for() {
+    let kind = Kind::Forced(protocol::by_name("dns").unwrap());
+    let said = [
+        (1, false, 0),
+        (2, false, 1_000_000),
+        (3, false, 2_000_000),
+        (2, true, 3_000_000),
+        (1, true, 4_000_000),
+        (3, true, 5_000_000),
+    ];
+    let frames: Vec<Sent> = said
+        .iter()
+        .map(|&(id, answer, time)| datagram(answer, &dns(id, answer, "example.com"), time))
+        .collect();
+    let (found, _) = common::run(&frames, 53, kind);
+    let waits: Vec<_> = found.iter().map(|one| one.wait).collect();
+    assert_eq!(waits, [0, 0, 2_000_000]);
+}
+
+/// Datagrams whose other fragments never come are counted when the capture ends, if nothing did it before. (All fragments but the
+/// last are a multiple of 8 bytes long.)
+#[test]
+fn datagrams_that_are_never_whole_are_counted() {
+    let frames: Vec<Sent> = (0..50)
+        .map(|n| {
+            let mut sent = datagram(false, &dns(n, false, "example123.com"), u64::from(n));
+            sent.bytes[18..22].copy_from_slice(&[0, n as u8, 0x20, 0]);
+            sent
+        })
+        .collect();
+    let kind = Kind::Forced(protocol::by_name("dns").unwrap());
+    let (found, stats) = common::run(&frames, 53, kind);
+    let account = &stats.account;
+    assert_eq!(
+        (found.len(), account.fragments, account.fragments_lost),
+        (0, 50, 50)
+    );
 }

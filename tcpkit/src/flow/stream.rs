@@ -28,6 +28,12 @@ pub const ORIGIN: u64 = 1 << 40;
 /// twice the largest window that a receiver can offer is 2 GiB, real ones stay under this.
 const OLD: u32 = 64 << 20;
 
+/// A larger window than receivers offer: Linux gives a socket 6 MiB unless told otherwise.
+const WINDOW: u32 = 8 << 20;
+
+/// Flags of segments that begin or end a connection at once.
+const CONTROL: u8 = flag::SYN | flag::RST;
+
 /// Bytes of one direction in order, or what stands in their place.
 #[derive(Debug)]
 pub enum Piece<'a> {
@@ -143,6 +149,8 @@ const ACKED: u8 = 4;
 const FIN: u8 = 8;
 const ENDED: u8 = 16;
 const SYN: u8 = 32;
+/// The other side's reset ended it.
+const CUT_OFF: u8 = 64;
 
 impl Way {
     fn has(&self, flag: u8) -> bool {
@@ -217,7 +225,15 @@ struct Waiting {
     oldest: Option<Since>,
     /// The piece that was handed out last, kept alive for the borrower.
     current: Option<Held>,
-    reset: bool,
+    reset: Option<Reset>,
+}
+
+/// An RST that ends the conversation.
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    /// Its sender's.
+    direction: Direction,
+    seq: u32,
 }
 
 impl Waiting {
@@ -384,6 +400,18 @@ impl Conversation {
             }
     }
 
+    /// Whether the segment brings bytes of another conversation on the same addresses, whose beginning was not seen: this one
+    /// has ended, and its sender sends nothing new after its end. After the other side's reset some may be on its way.
+    pub fn is_outlived_by(&self, direction: Direction, packet: &Packet<'_>) -> bool {
+        if !self.is_closed() || packet.payload_len == 0 || packet.flags & CONTROL != 0 {
+            return false;
+        }
+        let way = &self.ways[direction.index()];
+        let end = packet.seq.wrapping_add(packet.payload_len);
+        let new = end.wrapping_sub(way.fin) as i32;
+        new > 0 && !way.has(CUT_OFF) || new.unsigned_abs() > WINDOW
+    }
+
     /// Whether both directions were seen from their SYN on.
     pub fn is_whole(&self) -> bool {
         self.whole
@@ -466,7 +494,16 @@ impl Conversation {
         }
         self.ways[d].flags |= SEEN;
         if packet.flags & flag::RST != 0 {
-            self.waiting.get_or_insert_default().reset = true;
+            if self.ways[d].may_reset(packet.seq) {
+                let reset = Reset {
+                    direction,
+                    seq: packet.seq,
+                };
+                self.waiting
+                    .get_or_insert_default()
+                    .reset
+                    .get_or_insert(reset);
+            }
             return Seen::New;
         }
         if let Some(ack) = ack {
@@ -639,11 +676,17 @@ impl Conversation {
         }
         let waiting = self.waiting.as_deref_mut()?;
         if waiting.is_empty() {
-            if waiting.reset {
+            if let Some(reset) = waiting.reset {
                 for direction in [Direction::ToServer, Direction::ToClient] {
                     let way = &mut self.ways[direction.index()];
                     if !way.has(ENDED) {
                         way.fin = way.next;
+                        if direction != reset.direction {
+                            way.flags |= CUT_OFF;
+                        } else if ahead(reset.seq, way.next) {
+                            // What was sent before it may have been overtaken.
+                            way.fin = reset.seq;
+                        }
                         way.flags |= ENDED | FIN;
                         return Some(Piece::End(direction, way.offset));
                     }
@@ -652,7 +695,7 @@ impl Conversation {
             self.waiting = None;
             return None;
         }
-        let flush = flush || waiting.reset;
+        let flush = flush || waiting.reset.is_some();
         self.resolve(now, flush)
     }
 
@@ -695,7 +738,8 @@ impl Conversation {
                     back.has(STARTED) && !ahead(back.bytes_of(ack), back.next)
                 }
                 Some(_) => self.one_sided,
-                None => true,
+                // What a SYN brings waits for its answer (RFC 7413).
+                None => back.has(SEEN) || self.one_sided,
             }
     }
 
@@ -885,6 +929,20 @@ fn there_and_back(ways: &mut [Way; 2], direction: Direction) -> (&mut Way, &mut 
 }
 
 impl Way {
+    /// Whether its sender's RST with this sequence number can be one that its receiver takes: it takes none from outside its
+    /// window (RFC 9293, section 3.10.7.4), which begins where it has acknowledged up to, or later.
+    fn may_reset(&self, seq: u32) -> bool {
+        if !self.has(STARTED) {
+            return true;
+        }
+        let from = if self.has(ACKED) && !ahead(self.acked, self.next) {
+            self.acked
+        } else {
+            self.next.wrapping_sub(WINDOW)
+        };
+        seq.wrapping_sub(from) <= self.next.wrapping_sub(from).wrapping_add(WINDOW)
+    }
+
     /// Whether a FIN is all that was seen of it.
     fn ends_unbegun(&self) -> bool {
         self.flags & (STARTED | FIN | ENDED) == FIN

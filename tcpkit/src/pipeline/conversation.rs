@@ -48,16 +48,6 @@ enum Link {
 #[derive(Default)]
 struct Datagrams {
     offsets: [u64; 2],
-    recent: [Copyable; 4],
-    next: u8,
-}
-
-/// What tells a copy of a datagram.
-#[derive(Clone, Copy, Default)]
-struct Copyable {
-    print: u64,
-    interface: u32,
-    time: Timestamp,
 }
 
 /// What is said, and by whom.
@@ -339,7 +329,9 @@ impl Conversation {
         let Link::Tcp(stream) = &mut self.link else {
             return;
         };
-        if packet.flags & flag::SYN != 0 && stream.is_replaced_by(way, packet) {
+        if packet.flags & flag::SYN != 0 && stream.is_replaced_by(way, packet)
+            || stream.is_outlived_by(way, packet)
+        {
             self.replace(way, packet, now, lent);
             return;
         }
@@ -388,18 +380,12 @@ impl Conversation {
         }
     }
 
-    /// Follows a UDP datagram; where frames come from `many_interfaces`, copies are looked for.
-    pub fn datagram(
-        &mut self,
-        from: Side,
-        packet: &Packet<'_>,
-        many_interfaces: bool,
-        lent: &mut Lent<'_>,
-    ) {
+    /// Follows a UDP datagram, unless it is a copy of one that another interface has shown.
+    pub fn datagram(&mut self, from: Side, packet: &Packet<'_>, copy: bool, lent: &mut Lent<'_>) {
         let Link::Udp(datagrams) = &mut self.link else {
             return;
         };
-        if many_interfaces && datagrams.is_copy(from, packet) {
+        if copy {
             lent.count(Seen::Copy);
             return;
         }
@@ -547,41 +533,4 @@ impl Lent<'_> {
         let port = self.server_port();
         self.outlet.segment(port, seen);
     }
-}
-
-impl Datagrams {
-    /// Whether this datagram was seen a moment ago on another interface.
-    fn is_copy(&mut self, from: Side, packet: &Packet<'_>) -> bool {
-        let print = fingerprint(from, packet);
-        let copied = self.recent.iter().any(|recent| {
-            recent.print == print
-                && recent.interface != packet.interface
-                && recent.time != Timestamp::default()
-                && !packet.time.is_past(recent.time, limits::COPY_TIME)
-        });
-        if !copied {
-            let (interface, time) = (packet.interface, packet.time);
-            self.recent[usize::from(self.next) % 4] = Copyable {
-                print,
-                interface,
-                time,
-            };
-            self.next = self.next.wrapping_add(1);
-        }
-        copied
-    }
-}
-
-/// IP identification, length, direction and first bytes in one number (FNV-1a).
-fn fingerprint(from: Side, packet: &Packet<'_>) -> u64 {
-    let head = packet.payload.get(..64).unwrap_or(packet.payload);
-    let id = packet.ip_id.map_or(u32::MAX, u32::from);
-    let numbers = [id, packet.payload_len, from as u32].map(u32::to_le_bytes);
-    numbers
-        .as_flattened()
-        .iter()
-        .chain(head)
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
 }

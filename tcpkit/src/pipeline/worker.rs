@@ -195,7 +195,8 @@ impl Worker {
     pub fn finish(mut self) -> Outlet {
         self.core.end();
         if self.core.counts {
-            self.core.outlet.stats.account.fragments_lost += self.decoder.fragments_lost();
+            let never = self.decoder.fragments_lost() + self.decoder.fragments_waiting() as u64;
+            self.core.outlet.stats.account.fragments_lost += never;
         }
         let now = self.core.now;
         if let Some(desk) = self.core.outlet.desk() {
@@ -387,7 +388,7 @@ impl Core {
             },
         };
         self.outlet.stats.account.matched += 1;
-        let copy = self.many_interfaces && self.is_copy(&key, spread, from, packet);
+        let copy = self.is_copy(&key, spread, from, packet);
         let Some(table) = &mut self.shards[shard] else {
             return;
         };
@@ -414,7 +415,7 @@ impl Core {
                 }
             }
             Transport::Udp => {
-                conversation.datagram(from, packet, self.many_interfaces, lent);
+                conversation.datagram(from, packet, copy, lent);
                 if conversation.grew() {
                     self.held_back(shard, place);
                 }
@@ -422,15 +423,24 @@ impl Core {
         }
     }
 
-    /// Whether a segment is one that another interface has shown. It is counted here where it has no bytes and begins nothing:
-    /// of all others the stream knows what they are.
+    /// Whether a packet is one that another interface has shown. A segment is counted here where it has no bytes and begins nothing:
+    /// of all others the stream knows what they are. Copies may follow from a second interface that nobody knows yet; where
+    /// segments are only counted, they are not looked for until it is known.
     #[inline(never)]
     fn is_copy(&mut self, key: &FlowKey, spread: Spread, from: Side, packet: &Packet<'_>) -> bool {
-        if packet.transport != Transport::Tcp || !(self.attends || packet.payload_len == 0) {
+        let looks = match packet.transport {
+            Transport::Tcp => self.attends || self.many_interfaces && packet.payload_len == 0,
+            Transport::Udp => true,
+        };
+        if !looks {
             return false;
         }
         let copy = self.copies.is_copy(key, spread, from, packet);
-        if copy && packet.payload_len == 0 && packet.flags & flag::SYN == 0 {
+        if copy
+            && packet.transport == Transport::Tcp
+            && packet.payload_len == 0
+            && packet.flags & flag::SYN == 0
+        {
             self.stats().account.duplicates += 1;
         }
         copy

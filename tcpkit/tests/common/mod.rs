@@ -19,6 +19,7 @@ use tcpkit::source::{Frame, LinkType, Timestamp};
 
 pub const FIN: u8 = 1;
 pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
 pub const PSH: u8 = 8;
 pub const ACK: u8 = 16;
 
@@ -53,6 +54,23 @@ pub fn tcp(
     frame.extend([0x50, flags]);
     frame.extend(1000u16.to_be_bytes());
     frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// An Ethernet frame with IPv4 and UDP, by RFC 768.
+pub fn udp(from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let length = (8 + payload.len()) as u16;
+    frame.extend([0x45, 0]);
+    frame.extend((20 + length).to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, 17, 0, 0]);
+    frame.extend(from.0);
+    frame.extend(to.0);
+    frame.extend(from.1.to_be_bytes());
+    frame.extend(to.1.to_be_bytes());
+    frame.extend(length.to_be_bytes());
+    frame.extend([0, 0]);
     frame.extend(payload);
     frame
 }
@@ -95,6 +113,30 @@ impl Script {
             bytes,
             time: self.time,
         });
+    }
+
+    /// Sends one segment whose sequence number is so far from the one that is due, which stays due.
+    pub fn send_off(&mut self, server: bool, flags: u8, payload: &[u8], off: u32) {
+        let next = self.next;
+        let d = usize::from(server);
+        self.next[d] = next[d].wrapping_add(off);
+        self.send(server, flags, payload);
+        self.next = next;
+    }
+
+    /// From here on another conversation of the same addresses, of which this is not the beginning.
+    pub fn begin_anew(&mut self, next: [u32; 2]) {
+        self.next = next;
+    }
+
+    /// A conversation of which nothing was sent yet.
+    pub fn unbegun(client_port: u16, server_port: u16) -> Self {
+        let begun = Self::new(client_port, server_port);
+        Self {
+            frames: Vec::new(),
+            next: [u32::MAX - 20, 77],
+            ..begun
+        }
     }
 
     /// Sends bytes in segments of at most `mss`.
@@ -148,6 +190,7 @@ pub struct Found {
     pub status: u16,
     pub cut: bool,
     pub frames: [u64; 4],
+    pub wait: u64,
 }
 
 /// Remembers.
@@ -180,6 +223,7 @@ impl Sink for Memory {
                         x.response.map_or(0, |response| response.first.frame),
                         x.response.map_or(0, |response| response.last.frame),
                     ],
+                    wait: x.wait,
                 }
             }
             Event::Unanswered(x) => {
@@ -193,6 +237,7 @@ impl Sink for Memory {
                     status: 0,
                     cut: false,
                     frames: [x.request.first.frame, x.request.last.frame, 0, 0],
+                    wait: 0,
                 }
             }
             _ => return Ok(()),
