@@ -222,7 +222,7 @@ enum Rule {
     Name,
     /// Nothing is secret.
     Open,
-    /// AUTH: the last argument, with a user before it perhaps.
+    /// AUTH: the last argument, with a user before it perhaps; of any other number, all.
     Auth,
     /// HELLO: behind the option AUTH and a user.
     Hello,
@@ -295,7 +295,7 @@ impl Secrets {
 
     fn option(&mut self, index: u32, word: &[u8], bytes: &[u8], secret: bool) -> Shown {
         match self.rule {
-            Rule::Auth if index > 1 || self.total <= 2 => return Shown::First(0),
+            Rule::Auth if index > 1 || self.total != 3 => return Shown::First(0),
             Rule::Hello if word == b"AUTH" && self.due == 0 => self.due = 2,
             Rule::Hello if word == b"SETNAME" && self.due == 0 => self.values = 1,
             Rule::Migrate if index < 6 || self.due > 0 => {}
