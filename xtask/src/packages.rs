@@ -251,6 +251,18 @@ pub const VM: &[Need] = &[
 /// # Errors
 /// When there is no known package manager, or it fails; both name what to install by hand.
 pub fn install(needs: &[Need]) -> Result<()> {
+    install_after(needs, false)
+}
+
+/// As [`install`], of packages whose version counts: an old list has old ones, so it is refreshed first.
+///
+/// # Errors
+/// As of [`install`].
+pub fn install_newest(needs: &[Need]) -> Result<()> {
+    install_after(needs, true)
+}
+
+fn install_after(needs: &[Need], refresh: bool) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
@@ -273,6 +285,9 @@ pub fn install(needs: &[Need]) -> Result<()> {
         manager.name
     );
     eprintln!("(servers among them may be started by their packages where an init system runs)");
+    if refresh {
+        manager.refresh()?;
+    }
     install_packages(manager, &packages)?;
     check(needs)
 }
@@ -283,9 +298,7 @@ fn install_packages(manager: &Manager, packages: &[&str]) -> Result<()> {
     if install().is_ok() {
         return Ok(());
     }
-    if !manager.refresh.is_empty() {
-        shell::run(&mut manager.command(manager.refresh, &[]))?;
-    }
+    manager.refresh()?;
     install().with_context(|| format!("install {} by hand", packages.join(" ")))
 }
 
@@ -313,6 +326,13 @@ impl Need {
 }
 
 impl Manager {
+    fn refresh(&self) -> Result<()> {
+        if self.refresh.is_empty() {
+            return Ok(());
+        }
+        shell::run(&mut self.command(self.refresh, &[]))
+    }
+
     fn command(&self, verb: &[&str], packages: &[&str]) -> Command {
         let mut words: Vec<&str> = Vec::new();
         if self.root && !is_root() {

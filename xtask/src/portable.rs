@@ -2,14 +2,14 @@
 //!
 //! No system library and no C compiler of that system is needed: nothing is linked, and C sources are passed over by a
 //! compiler that only pretends. The standard library is checked from its source, so that source has to be here:
-//! rustup's (`rustup component add rust-src`) or a distribution's (Debian: `rustc-web` and `rust-web-src`).
+//! rustup's (`rustup component add rust-src`) or a distribution's; Debian's is installed (`rustc-web` and `rust-web-src`).
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 
-use crate::shell;
+use crate::{packages, shell};
 
 const TARGET: &str = "x86_64-apple-darwin";
 
@@ -56,19 +56,27 @@ fn compiler(folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A compiler that has the source of its standard library beside it: cargo's own, or the system's.
+/// A compiler that has the source of its standard library beside it: cargo's own, or the system's, which is installed where
+/// neither is here.
 fn rustc() -> Result<PathBuf> {
+    if let Some(rustc) = with_source() {
+        return Ok(rustc);
+    }
+    const WANTED: &str = "no source of the standard library: `rustup component add rust-src`, or on Debian \
+                          `apt-get install rustc-web rust-web-src`";
+    packages::install_newest(packages::EBPF_COMPILER).context(WANTED)?;
+    with_source().context(WANTED)
+}
+
+fn with_source() -> Option<PathBuf> {
     for rustc in [PathBuf::from("rustc"), PathBuf::from("/usr/bin/rustc")] {
         let sysroot = shell::command(&rustc.to_string_lossy(), &["--print", "sysroot"]).output();
         let Ok(sysroot) = sysroot else { continue };
         let sysroot = String::from_utf8_lossy(&sysroot.stdout).trim().to_owned();
         let source = "lib/rustlib/src/rust/library/std/Cargo.toml";
         if Path::new(&sysroot).join(source).is_file() {
-            return Ok(rustc);
+            return Some(rustc);
         }
     }
-    bail!(
-        "no source of the standard library: `rustup component add rust-src`, or on Debian \
-         `apt-get install rustc-web rust-web-src`"
-    )
+    None
 }

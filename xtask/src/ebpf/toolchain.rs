@@ -47,7 +47,7 @@ impl Toolchain {
     /// When none can be found or installed.
     pub fn find(recorded: Option<&str>) -> Result<Self> {
         if compilers().is_empty() {
-            packages::install(packages::EBPF_COMPILER)?;
+            packages::install_newest(packages::EBPF_COMPILER)?;
         }
         let mut found = compilers();
         found.sort_by_key(|compiler| Some(compiler.version.as_str()) != recorded);
