@@ -614,3 +614,39 @@ fn datagrams_that_are_never_whole_are_counted() {
         (0, 50, 50)
     );
 }
+
+/// An answer in three fragments: its first byte is that of the first one, whichever is seen last.
+#[test]
+fn an_answer_in_fragments_begins_with_the_first_one() {
+    let answer = datagram(true, &dns(7, true, "a-name-of-some-length.example.com"), 0).bytes;
+    let (headers, payload) = answer.split_at(34);
+    let fragment = |at: usize, time: u64| {
+        let rest = &payload[at * 16..];
+        let (data, more) = rest.split_at_checked(16).unwrap_or((rest, &[]));
+        let mut bytes = [headers, data].concat();
+        bytes[16..18].copy_from_slice(&(20 + data.len() as u16).to_be_bytes());
+        let place = (at as u16 * 2) | if more.is_empty() { 0 } else { 1 << 13 };
+        bytes[20..22].copy_from_slice(&place.to_be_bytes());
+        let time = 1_700_000_000_000_000_000 + time;
+        Sent { bytes, time }
+    };
+    let asked = dns(7, false, "a-name-of-some-length.example.com");
+    for (order, first, last) in [
+        ([0, 1, 2, 3], 2, 5),
+        ([3, 1, 0, 2], 4, 5),
+        ([2, 3, 1, 0], 5, 5),
+    ] {
+        let mut frames = vec![datagram(false, &asked, 0)];
+        let times = [1_000_000, 2_000_000, 3_000_000, 4_000_000];
+        frames.extend(
+            order
+                .iter()
+                .zip(times)
+                .map(|(&at, time)| fragment(at, time)),
+        );
+        let kind = Kind::Forced(protocol::by_name("dns").unwrap());
+        let (found, _) = common::run(&frames, 53, kind);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].frames, [1, 1, first, last], "{order:?}");
+    }
+}

@@ -11,9 +11,9 @@ use crate::flow::connection::Tracker;
 use crate::flow::stream::{self, Chunk, Fields, Gap, Piece, Seen};
 use crate::flow::{Direction, Side};
 use crate::limits;
-use crate::protocol::{Past, Protocol};
+use crate::protocol::{Mark, Past, Protocol};
 use crate::source::{Frame, Timestamp};
-use crate::wire::{Packet, Segment, Transport, flag};
+use crate::wire::{Joined, Packet, Segment, Transport, flag};
 
 /// Flags of segments that begin or end a connection.
 const CONTROL: u8 = flag::SYN | flag::FIN | flag::RST;
@@ -381,7 +381,14 @@ impl Conversation {
     }
 
     /// Follows a UDP datagram, unless it is a copy of one that another interface has shown.
-    pub fn datagram(&mut self, from: Side, packet: &Packet<'_>, copy: bool, lent: &mut Lent<'_>) {
+    pub fn datagram(
+        &mut self,
+        from: Side,
+        packet: &Packet<'_>,
+        joined: Joined<'_>,
+        copy: bool,
+        lent: &mut Lent<'_>,
+    ) {
         let Link::Udp(datagrams) = &mut self.link else {
             return;
         };
@@ -399,7 +406,8 @@ impl Conversation {
             received: 0,
         };
         *offset += u64::from(packet.payload_len);
-        self.dialogue.datagram(&chunk, lent);
+        let (time, frame) = joined.begun.unwrap_or((packet.time, packet.frame));
+        self.dialogue.datagram(Mark { time, frame }, &chunk, lent);
     }
 
     /// Reports requests that waited for longer than `timeout`.
@@ -491,11 +499,11 @@ impl Dialogue {
         }
     }
 
-    fn datagram(&mut self, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
+    fn datagram(&mut self, first: Mark, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
         let direction = self.told(chunk.direction);
-        if self.talk.datagram(direction, chunk, lent) && !self.certain {
+        if self.talk.datagram(direction, first, chunk, lent) && !self.certain {
             self.turn(lent);
-            if self.talk.datagram(direction.reverse(), chunk, lent) {
+            if self.talk.datagram(direction.reverse(), first, chunk, lent) {
                 self.turn(lent);
             }
         }

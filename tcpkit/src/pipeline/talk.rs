@@ -459,10 +459,11 @@ impl Talk {
         }
     }
 
-    /// One datagram. True as for [`Talk::bytes`].
+    /// One datagram, whose first byte was seen at `first`. True as for [`Talk::bytes`].
     pub fn datagram(
         &mut self,
         direction: Direction,
+        first: Mark,
         chunk: &Chunk<'_>,
         lent: &mut Lent<'_>,
     ) -> bool {
@@ -472,6 +473,7 @@ impl Talk {
         };
         let run = Run {
             datagram: true,
+            first,
             ..Run::of(chunk, mark, Segment::default())
         };
         match self.state {
@@ -640,7 +642,11 @@ impl Talk {
                 bytes: &run.bytes[at..],
                 offset: run.offset + at as u64,
                 old,
-                first: if old > 0 { run.first } else { run.last },
+                first: if old > 0 || run.datagram && at == 0 {
+                    run.first
+                } else {
+                    run.last
+                },
                 last: run.last,
                 datagram: run.datagram,
             };

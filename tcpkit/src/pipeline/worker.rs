@@ -29,7 +29,7 @@ use crate::protocol::Output;
 use crate::sink::Needs;
 use crate::sink::stats::Stats;
 use crate::source::{Frame, Timestamp};
-use crate::wire::{self, Decoded, Decoder, Kept, Packet, Segment, Transport, flag};
+use crate::wire::{self, Decoded, Decoder, Joined, Packet, Segment, Transport, flag};
 
 /// How often capture time looks after conversations that hold segments back.
 const STALLED_EVERY: u64 = 100_000_000;
@@ -139,7 +139,10 @@ impl Worker {
             self.core.advance(frame.time);
             match wire::plain(frame) {
                 Some(segment) if self.core.straight(frame, &segment) => {}
-                Some(segment) => self.core.packet(frame, &segment.packet(frame), &[]),
+                Some(segment) => {
+                    let packet = segment.packet(frame);
+                    self.core.packet(frame, &packet, Joined::default());
+                }
                 None => self.other_frame(frame),
             }
         }
@@ -153,7 +156,7 @@ impl Worker {
     #[inline(never)]
     fn other_frame(&mut self, frame: &Frame<'_>) {
         match self.decoder.decode_joined(frame) {
-            (Decoded::Packet(packet), fragments) => self.core.packet(frame, &packet, fragments),
+            (Decoded::Packet(packet), joined) => self.core.packet(frame, &packet, joined),
             (other, _) => self.core.not_a_packet(other),
         }
     }
@@ -354,7 +357,7 @@ impl Core {
     }
 
     #[inline(never)]
-    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, fragments: &[Kept]) {
+    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, joined: Joined<'_>) {
         if self.interface != Some(packet.interface) {
             self.many_interfaces |= self.interface.is_some();
             self.interface = Some(packet.interface);
@@ -399,7 +402,7 @@ impl Core {
             let direction = conversation.direction(from);
             let event = PacketEvent {
                 frame: *frame,
-                fragments,
+                fragments: joined.frames,
                 packet: *packet,
                 direction,
                 copy,
@@ -415,7 +418,7 @@ impl Core {
                 }
             }
             Transport::Udp => {
-                conversation.datagram(from, packet, copy, lent);
+                conversation.datagram(from, packet, joined, copy, lent);
                 if conversation.grew() {
                     self.held_back(shard, place);
                 }

@@ -169,9 +169,10 @@ pub struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// When the byte at `index` was first seen.
+    /// When the byte at `index` was first seen. Of a datagram that came in fragments that is known of its first byte, and of the
+    /// last one.
     pub fn mark(&self, index: usize) -> Mark {
-        if index < self.old {
+        if index < self.old || self.datagram && index == 0 {
             self.first
         } else {
             self.last

@@ -48,6 +48,8 @@ pub(super) struct Piece<'a> {
     pub(super) last: bool,
     /// Its first bytes, as many as were captured.
     pub(super) captured: &'a [u8],
+    /// When, and in which frame.
+    pub(super) seen: (Timestamp, u64),
 }
 
 /// A datagram's payload, put together.
@@ -58,6 +60,8 @@ pub(super) struct Whole {
     pub(super) captured: Vec<u8>,
     /// Its length on the wire.
     pub(super) length: usize,
+    /// When its first byte was seen, and in which frame.
+    pub(super) begun: (Timestamp, u64),
 }
 
 /// Datagrams that wait for their missing fragments.
@@ -179,8 +183,9 @@ struct Datagram {
     /// When its first fragment was seen, or when it was settled.
     since: Timestamp,
     state: State,
-    /// Of its first fragment in place.
+    /// Of its first fragment in place: the protocol, when it was seen, and in which frame.
     protocol: Option<u8>,
+    begun: (Timestamp, u64),
     /// Known once its last fragment in place was seen.
     length: Option<usize>,
     /// In order; no two of them overlap.
@@ -198,6 +203,7 @@ impl Datagram {
             since: now,
             state: State::Waiting,
             protocol: None,
+            begun: (now, 0),
             length: None,
             spans: Vec::new(),
             bytes: Vec::new(),
@@ -225,8 +231,8 @@ impl Datagram {
         if self.contradicts(piece) {
             return Added::Contradicts;
         }
-        if piece.start == 0 {
-            self.protocol = self.protocol.or(Some(piece.protocol));
+        if piece.start == 0 && self.protocol.is_none() {
+            (self.protocol, self.begun) = (Some(piece.protocol), piece.seen);
         }
         if piece.last {
             self.length = Some(piece.end);
@@ -305,6 +311,7 @@ impl Datagram {
             protocol,
             captured: std::mem::take(&mut self.bytes),
             length,
+            begun: self.begun,
         })
     }
 }

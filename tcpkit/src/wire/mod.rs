@@ -165,6 +165,15 @@ pub enum Decoded<'a> {
     Malformed,
 }
 
+/// How a packet was put together from fragments, if it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Joined<'a> {
+    /// The frames of the earlier ones in the order in which they came, if they are kept.
+    pub frames: &'a [Kept],
+    /// When the first byte was seen, and in which frame. The last one missing is what the packet's own time and frame tell.
+    pub begun: Option<(Timestamp, u64)>,
+}
+
 /// Decodes frames; keeps what fragments need.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -218,13 +227,13 @@ impl Decoder {
         self.decode_joined(frame).0
     }
 
-    /// As [`Decoder::decode_any`]; and where a packet was put together from fragments, the frames of the earlier
-    /// ones in the order in which they came, if they are kept.
+    /// As [`Decoder::decode_any`]; and how the packet was put together from fragments.
     #[inline(never)]
-    pub fn decode_joined<'s>(&'s mut self, frame: &Frame<'s>) -> (Decoded<'s>, &'s [Kept]) {
+    pub fn decode_joined<'s>(&'s mut self, frame: &Frame<'s>) -> (Decoded<'s>, Joined<'s>) {
         self.earlier.clear();
+        let mut begun = None;
         let Some(layer) = link::first(frame.link) else {
-            return (Decoded::UnknownLink, &[]);
+            return (Decoded::UnknownLink, Joined::default());
         };
         let on_wire = usize::try_from(frame.wire_len).unwrap_or(usize::MAX);
         let mut walk = Walk::new(frame);
@@ -236,18 +245,23 @@ impl Decoder {
                     self.earlier.push(frame.into());
                 }
                 let frames = &mut self.earlier;
-                let decoded =
+                let decoded;
+                (decoded, begun) =
                     put_together(&mut self.fragments, &mut self.whole, walk, piece, frames);
                 frames.pop_if(|last| last.frame().number == frame.number);
                 decoded
             }
         };
-        (decoded, &self.earlier)
+        let joined = Joined {
+            frames: &self.earlier,
+            begun,
+        };
+        (decoded, joined)
     }
 }
 
 /// Gathers fragments, and walks on through what they make. Each buffer serves once per frame, so
-/// fragments nested deeper than there are buffers come to nothing.
+/// fragments nested deeper than there are buffers come to nothing. With it, when the first byte was seen, and in which frame.
 #[inline(never)]
 fn put_together<'s>(
     fragments: &mut Table,
@@ -255,21 +269,21 @@ fn put_together<'s>(
     mut walk: Walk<'s>,
     mut piece: Piece<'s>,
     frames: &mut Vec<Kept>,
-) -> Decoded<'s> {
+) -> (Decoded<'s>, Option<(Timestamp, u64)>) {
     for buffer in buffers {
         let Some(whole) = fragments.add(&piece, walk.packet.time, frames) else {
             frames.clear();
-            return Decoded::Fragment;
+            return (Decoded::Fragment, None);
         };
         *buffer = whole.captured;
         let layer = Layer::Protocol(whole.protocol);
         match walk.run(layer, Bytes::new(buffer, whole.length)) {
-            Stop::Packet => return Decoded::Packet(walk.packet),
-            Stop::End(end) => return end.into(),
+            Stop::Packet => return (Decoded::Packet(walk.packet), Some(whole.begun)),
+            Stop::End(end) => return (end.into(), None),
             Stop::Fragment(inside) => piece = inside,
         }
     }
-    Decoded::Other
+    (Decoded::Other, None)
 }
 
 impl From<End> for Decoded<'_> {

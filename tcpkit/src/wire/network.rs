@@ -191,5 +191,6 @@ fn piece<'a>(
         end,
         last: !place.more,
         captured: bytes.captured(),
+        seen: (walk.packet.time, walk.packet.frame),
     }))
 }

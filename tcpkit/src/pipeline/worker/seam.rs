@@ -21,7 +21,7 @@ use crate::pipeline::select::{Selected, Server};
 use crate::pipeline::talk::Lent;
 use crate::protocol::Past;
 use crate::source::{Frame, Timestamp};
-use crate::wire::{Decoded, Kept, Packet, Transport, flag};
+use crate::wire::{Decoded, Joined, Kept, Packet, Transport, flag};
 
 /// Why a part cannot be joined to the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,7 +302,7 @@ impl Worker {
             return Err(NoSeam("what was a packet is none"));
         };
         let &Step::Syn { begins, .. } = step else {
-            core.packet(&frame, &packet, &[]);
+            core.packet(&frame, &packet, Joined::default());
             return Ok(());
         };
         core.look_for_translation(&packet);

@@ -246,7 +246,9 @@ impl Exchange {
 
 fn message(role: Role, frame: Frame, from: usize, to: usize, input: &Input<'_>) -> Message {
     let (start, end) = (input.offset + from as u64, input.offset + to as u64);
-    let mut message = Message::new(role, start, end, input.last, input.last);
+    // The frame header belongs to the first message.
+    let first = input.mark(from - FRAME);
+    let mut message = Message::new(role, start, end, first, input.last);
     message.id = Some(u64::from(frame.id));
     message
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::limits;
-use crate::wire::Kept;
+use crate::wire::{Joined, Kept};
 
 const RAW: LinkType = LinkType::RAW;
 const MORE: u16 = 0x2000;
@@ -422,12 +422,13 @@ fn frames_of_fragments_are_kept_where_they_are_asked_for() {
     // A copy brings nothing, so it is not kept.
     for (number, part) in [(1, 2), (2, 0), (3, 0)] {
         let decoded = decoder.decode_joined(&at(&parts[part], number, Duration::ZERO));
-        assert_eq!(decoded, (Decoded::Fragment, &[][..]));
+        assert_eq!(decoded, (Decoded::Fragment, Joined::default()));
     }
     let last = at(&parts[1], 4, Duration::ZERO);
-    let (decoded, earlier) = decoder.decode_joined(&last);
+    let (decoded, joined) = decoder.decode_joined(&last);
     assert!(matches!(decoded, Decoded::Packet(_)));
-    let kept: Vec<_> = earlier.iter().map(Kept::frame).collect();
+    assert_eq!(joined.begun.map(|(_, frame)| frame), Some(2));
+    let kept: Vec<_> = joined.frames.iter().map(Kept::frame).collect();
     assert_eq!(
         kept.iter().map(|kept| kept.number).collect::<Vec<_>>(),
         [1, 2]
@@ -435,7 +436,7 @@ fn frames_of_fragments_are_kept_where_they_are_asked_for() {
     assert_eq!((kept[0].data, kept[1].data), (&parts[2][..], &parts[0][..]));
     // The next datagram has none of them.
     let other = frame(RAW, &parts[1]);
-    assert!(decoder.decode_joined(&other).1.is_empty());
+    assert_eq!(decoder.decode_joined(&other).1, Joined::default());
 }
 
 #[test]
