@@ -59,19 +59,21 @@ pub(super) fn of(text: &[u8]) -> u16 {
         .unwrap_or(OTHER)
 }
 
-/// Behind these, errors repeat what a client sent.
-static REPEATED: [&[u8]; 3] = [
-    b"modifier '",
-    b"HELLO option '",
-    b", with args beginning with: '",
+/// Behind these, errors repeat what a client sent; and what stands behind that, if it is one argument.
+static REPEATED: [(&[u8], Option<&[u8]>); 3] = [
+    (b"modifier '", Some(b"': ")),
+    (b"HELLO option '", None),
+    (b", with args beginning with: '", None),
 ];
 
 /// The text of an error that repeats what may be a password (of ACL SETUSER and HELLO, and of commands that this server
 /// does not have), without it; `None` for all others.
 pub(super) fn without_secrets(text: &[u8]) -> Option<Vec<u8>> {
-    let behind = |repeated: &&[u8]| Some(memchr::memmem::find(text, repeated)? + repeated.len());
-    let start = REPEATED.iter().find_map(behind)?;
-    let end = memchr::memmem::rfind(text, b"': ").filter(|end| *end >= start);
+    let (start, end) = REPEATED.iter().find_map(|(before, behind)| {
+        let start = memchr::memmem::find(text, before)? + before.len();
+        let end = behind.and_then(|behind| memchr::memmem::rfind(text, behind));
+        Some((start, end.filter(|end| *end >= start)))
+    })?;
     let rest = text.get(end.unwrap_or(text.len())..).unwrap_or_default();
     Some([text.get(..start)?, b"***", rest].concat())
 }
@@ -103,6 +105,10 @@ mod tests {
             (
                 "ERR unknown command 'AUTH', with args beginning with: 'S3CRET' ",
                 "ERR unknown command 'AUTH', with args beginning with: '***",
+            ),
+            (
+                "ERR unknown command 'X', with args beginning with: 'a': b' 'S3CRET' ",
+                "ERR unknown command 'X', with args beginning with: '***",
             ),
             (
                 "ERR Syntax error in HELLO option 'S3CRET'",
