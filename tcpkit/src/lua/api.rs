@@ -19,7 +19,7 @@ use super::taught::Lessons;
 /// When there is no memory for it.
 pub fn table(
     lua: &Lua,
-    write: &Function,
+    line: &Function,
     lessons: &Rc<RefCell<Lessons>>,
     settings: &Settings,
 ) -> mlua::Result<Table> {
@@ -46,9 +46,9 @@ pub fn table(
         Ok(())
     };
     add("histogram", refusing(lua, histogram)?)?;
-    let write = write.clone();
+    let line = line.clone();
     let emit = move |_: &Lua, (object, _, _): Arguments| match &object {
-        Value::Table(object) => write.call(format!("{}\n", json::object(object)?)),
+        Value::Table(object) => line.call(format!("{}\n", json::object(object)?)),
         other => Err(wrong("emit", 1, "table", other)),
     };
     add("emit", refusing(lua, emit)?)?;

@@ -294,10 +294,16 @@ local function drive(pointer)
   flush()
 end
 
+-- A line of its own, whatever was not ended before it.
+local function whole(line)
+  if partial ~= "" then write("\n") end
+  add(line)
+end
+
 -- What is left of a line that was never ended is a line too.
 local function finish()
   if partial ~= "" then write("\n") end
   flush()
 end
 
-return drive, finish, write
+return drive, finish, write, whole

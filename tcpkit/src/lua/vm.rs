@@ -109,10 +109,10 @@ impl Vm {
         let new_table: Function = lua.load("return require 'table.new'").eval()?;
         let env = lua.globals();
         let driver = lua.load(include_str!("driver.lua")).set_name("=tcpkit");
-        let (drive, finish, write): (Function, Function, Function) =
+        let (drive, finish, write, whole): (Function, Function, Function, Function) =
             driver.call((ffi, &bit, new_table, CDEF, control, &env, sink, ordered))?;
         let lessons = Rc::new(RefCell::new(Lessons::default()));
-        env.set("tcpkit", api::table(lua, &write, &lessons, &settings)?)?;
+        env.set("tcpkit", api::table(lua, &whole, &lessons, &settings)?)?;
         let exit = exit(lua, state, &pulse)?;
         let folder = settings.path.parent().unwrap_or(Path::new(""));
         let folder = match folder.as_os_str().is_empty() {

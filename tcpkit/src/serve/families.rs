@@ -439,7 +439,9 @@ fn of_scripts(scripts: &metrics::Snapshot) -> impl Iterator<Item = Family<'_>> {
     }
     let mut histograms = Named::new();
     for one in &scripts.histograms {
-        if !counters.0.contains_key(one.name.as_str()) {
+        // A counter's name ends in `_total`, whether or not the script says so.
+        let name = one.name.strip_suffix("_total").unwrap_or(&one.name);
+        if !counters.0.contains_key(name) {
             let sizes = Sizes {
                 latency: &one.places,
                 classes: Cow::Owned(classes(&one.places, &DECADES)),
@@ -529,7 +531,11 @@ mod tests {
                 counter("two words", &[]),
                 counter("4", &[]),
             ],
-            histograms: vec![histogram("asked"), histogram("size")],
+            histograms: vec![
+                histogram("asked"),
+                histogram("asked_total"),
+                histogram("size"),
+            ],
             dropped: 0,
         };
         let told: Vec<(String, usize)> = of_scripts(&scripts)

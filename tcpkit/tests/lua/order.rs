@@ -1,7 +1,7 @@
 //! What is printed, and where it stands in the report.
 
-use crate::over;
 use crate::support::cases::Case;
+use crate::{over, printed};
 
 #[test]
 fn without_a_mode_only_the_script_prints() {
@@ -40,6 +40,13 @@ fn with_a_mode_lines_stand_behind_the_exchange_they_are_about() {
 fn raw_mode_leaves_packets_to_the_script() {
     let run = over("function process(p) end", "redis-split", &["-m", "raw"]);
     assert!(run.stdout.starts_with("capture: "), "{}", run.stdout);
+}
+
+#[test]
+fn an_emitted_object_is_a_line_of_its_own() {
+    let script =
+        "function on_exit() io.write('abc') tcpkit.emit({ a = 1 }) io.write('d') print('e') end";
+    assert_eq!(printed(script, "redis-split"), "abc\n{\"a\":1}\nde\n");
 }
 
 #[test]
