@@ -98,32 +98,41 @@ mod tests {
     #[test]
     fn every_line_is_asked_for_once() {
         let file = vec![0_u8; 256 << 10];
-        let (mut prefetch, mut rest) = (Prefetch::default(), &file[..]);
-        for (met, len) in (40..2000).step_by(7).enumerate() {
-            let Some((data, behind)) = rest.split_at_checked(len) else {
-                break;
-            };
-            let before = prefetch.next;
-            prefetch.frame(&frame(data));
-            assert!(prefetch.next >= before, "{len}: began anew");
-            let end = data.as_ptr().addr() + len + RECORD;
-            assert!(prefetch.next >= end + NEAR || met <= NEAR / STEP);
-            for _ in 0..len % 200 {
-                prefetch.more();
+        for begin in 0..LINE {
+            let (mut prefetch, mut rest) = (Prefetch::default(), &file[begin..]);
+            for (met, len) in (40..2000).step_by(7).enumerate() {
+                let Some((data, behind)) = rest.split_at_checked(len) else {
+                    break;
+                };
+                let before = prefetch.next;
+                prefetch.frame(&frame(data));
+                assert!(prefetch.next >= before, "{len}: began anew");
+                let end = data.as_ptr().addr() + len + RECORD;
+                assert!(prefetch.next >= end + NEAR || met <= NEAR / STEP);
+                for _ in 0..len % 200 {
+                    prefetch.more();
+                }
+                assert!(prefetch.next < end + FAR + 2 * LINE);
+                rest = &behind[RECORD..];
             }
-            assert!(prefetch.next < end + FAR + 2 * LINE);
-            rest = &behind[RECORD..];
         }
     }
 
     #[test]
     fn a_frame_elsewhere_is_where_it_begins_anew() {
         let file = vec![0_u8; 64 << 10];
-        let mut prefetch = Prefetch::default();
-        for at in [0, 60 << 10, 4 << 10, 32 << 10] {
-            prefetch.frame(&frame(&file[at..at + 100]));
-            let behind = prefetch.next - (file[at..].as_ptr().addr() + 100 + RECORD);
-            assert!(behind <= 100 + RECORD + STEP, "{at}: a burst of {behind}");
+        for begin in 0..LINE {
+            let mut prefetch = Prefetch::default();
+            for at in [0, 60 << 10, 4 << 10, 32 << 10] {
+                let data = &file[begin + at..][..100];
+                prefetch.frame(&frame(data));
+                let end = data.as_ptr().addr() + data.len() + RECORD;
+                let burst = prefetch.next - end;
+                assert!(
+                    burst < 100 + RECORD + STEP + LINE,
+                    "{at}: a burst of {burst}"
+                );
+            }
         }
     }
 }
