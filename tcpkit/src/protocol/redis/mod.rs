@@ -25,6 +25,8 @@ mod status;
 mod tests;
 mod token;
 
+use std::borrow::Cow;
+
 use self::request::{Line, Partial, Reader, Words};
 use self::response::{ErrorText, Walk};
 use self::session::{Effect, Reply, Session, Told, Word};
@@ -110,7 +112,7 @@ struct PartialResponse {
     next: u64,
     last: Mark,
     walk: Walk,
-    /// Text of a long error that has been consumed.
+    /// What is told of a long error that has been consumed.
     text: Vec<u8>,
     text_len: u32,
 }
@@ -610,11 +612,7 @@ impl RedisDissector {
                 let (text, len) = match partial.walk.error {
                     Some(error) => (error_text(input, error, out), error.len),
                     None if partial.text.is_empty() => (Text::None, 0),
-                    None => {
-                        let shown = status::without_secrets(&partial.text);
-                        let text = shown.as_deref().unwrap_or(&partial.text);
-                        (out.keep(text), partial.text_len)
-                    }
+                    None => (out.keep(&partial.text), partial.text_len),
                 };
                 self.tell_response(&partial.walk, place, text, len, 0, out)
                     .map_or(Ok(at), |()| Err(opaque(at)))
@@ -634,9 +632,8 @@ impl RedisDissector {
         partial.next = input.offset + at as u64 + skip;
         partial.last = input.last;
         if let Some(ErrorText { start, shown, len }) = partial.walk.error.take() {
-            partial
-                .text
-                .extend_from_slice(input.bytes.get(start..start + shown).unwrap_or_default());
+            let text = input.bytes.get(start..start + shown).unwrap_or_default();
+            partial.text = status::without_secrets(text).into_owned();
             partial.text_len = len;
         }
         self.response = Some(partial);
@@ -789,8 +786,8 @@ fn error_text(input: &Input<'_>, error: ErrorText, out: &mut Output) -> Text {
     let ErrorText { start, shown, .. } = error;
     let text = input.bytes.get(start..start + shown).unwrap_or_default();
     match status::without_secrets(text) {
-        Some(told) => out.keep(&told),
-        None => input_text(start, shown),
+        Cow::Owned(told) => out.keep(&told),
+        Cow::Borrowed(_) => input_text(start, shown),
     }
 }
 

@@ -347,13 +347,14 @@ fn rule_of(command: &[u8]) -> Rule {
 /// `>password`, `<password`, `#hash`, `!hash`: the sign may be seen. A selector, `(…)`, may have none, but somebody may try.
 fn acl_rule(rule: &[u8]) -> Shown {
     let is_sign = |byte: &u8| matches!(byte, b'>' | b'<' | b'#' | b'!');
-    let blanks = rule.iter().take_while(|byte| byte.is_ascii_whitespace());
-    match (blanks.count(), rule.trim_ascii_start().first()) {
-        (0, Some(sign)) if is_sign(sign) => Shown::First(1),
-        (_, Some(sign)) if is_sign(sign) => Shown::First(0),
-        (0, Some(b'(')) if rule.iter().any(is_sign) => Shown::First(1),
-        (_, Some(b'(')) if rule.iter().any(is_sign) => Shown::First(0),
-        _ => Shown::All,
+    let begun = rule.trim_ascii_start();
+    let is_secret = match begun.first() {
+        Some(b'(') => begun.iter().any(is_sign),
+        first => first.is_some_and(is_sign),
+    };
+    match is_secret {
+        true => Shown::First(usize::from(begun.len() == rule.len())),
+        false => Shown::All,
     }
 }
 

@@ -1,4 +1,6 @@
-//! Names of error replies: the first word of an error.
+//! Error replies: their names, which are their first words, and what is told of them.
+
+use std::borrow::Cow;
 
 /// Code of an error whose first word is not in the list.
 const OTHER: u16 = 1;
@@ -67,15 +69,19 @@ static REPEATED: [(&[u8], Option<&[u8]>); 3] = [
 ];
 
 /// The text of an error that repeats what may be a password (of ACL SETUSER and HELLO, and of commands that this server
-/// does not have), without it; `None` for all others.
-pub(super) fn without_secrets(text: &[u8]) -> Option<Vec<u8>> {
-    let (start, end) = REPEATED.iter().find_map(|(before, behind)| {
+/// does not have), without it; all others as they are.
+pub(super) fn without_secrets(text: &[u8]) -> Cow<'_, [u8]> {
+    let secret = REPEATED.iter().find_map(|(before, behind)| {
         let start = memchr::memmem::find(text, before)? + before.len();
         let end = behind.and_then(|behind| memchr::memmem::rfind(text, behind));
         Some((start, end.filter(|end| *end >= start)))
-    })?;
-    let rest = text.get(end.unwrap_or(text.len())..).unwrap_or_default();
-    Some([text.get(..start)?, b"***", rest].concat())
+    });
+    let Some((start, end)) = secret else {
+        return text.into();
+    };
+    let (before, rest) = text.split_at(start);
+    let behind = rest.get(end.unwrap_or(text.len()) - start..);
+    [before, b"***", behind.unwrap_or_default()].concat().into()
 }
 
 /// The name of a code.
@@ -91,7 +97,7 @@ mod tests {
     fn what_may_be_a_password_is_not_repeated() {
         let shown = |text: &str| {
             let shown = without_secrets(text.as_bytes());
-            shown.map(|shown| String::from_utf8_lossy(&shown).into_owned())
+            String::from_utf8_lossy(&shown).into_owned()
         };
         for (text, expected) in [
             (
@@ -115,10 +121,10 @@ mod tests {
                 "ERR Syntax error in HELLO option '***",
             ),
         ] {
-            assert_eq!(shown(text).as_deref(), Some(expected));
+            assert_eq!(shown(text), expected);
         }
         for open in ["ERR unknown command 'FOO'", "MOVED 1 a:1", ""] {
-            assert_eq!(shown(open), None);
+            assert_eq!(shown(open), open);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Passwords are never shown, however the request is written or cut.
 
-use super::drive::words;
+use super::drive::{Driver, Told, words};
+use crate::flow::Direction;
 use crate::protocol::Protocol;
 use crate::protocol::redis::Redis;
 
@@ -118,4 +119,22 @@ fn no_longer_than_asked() {
     let mut out = Vec::new();
     assert_eq!(Redis.render(&request, 20, &mut out), 9);
     assert_eq!(out, br#"SET k "\x01\x01\x01"#);
+}
+
+/// An error that repeats a password, in one piece and in two.
+#[test]
+fn errors_do_not_repeat_passwords_however_they_come() {
+    let mut error = b"!2000\r\nERR Error in ACL SETUSER modifier '<S3CRET': ".to_vec();
+    error.resize(7 + 2000, b'.');
+    error.extend_from_slice(b"\r\n");
+    for split in [1, 50, 1000, 2005, error.len()] {
+        let mut driver = Driver::new();
+        driver.request(b"*3\r\n$3\r\nACL\r\n$7\r\nSETUSER\r\n$1\r\nu\r\n");
+        let (first, rest) = error.split_at(split);
+        driver.response(first).response(rest);
+        let is_answer = |told: &&Told| told.direction == Direction::ToClient;
+        let told = driver.told.iter().find(is_answer).unwrap();
+        let text = String::from_utf8_lossy(&told.text);
+        assert!(text.contains("modifier '***': ."), "{split}: {text}");
+    }
 }
