@@ -298,8 +298,8 @@ fn wait(host: &Host, answer: &Receiver<Answer>) -> Result<Answer, Silent> {
         match answer.recv_timeout(time) {
             Ok(answer) => return Ok(answer),
             Err(RecvTimeoutError::Disconnected) => return Err(Silent::Gone),
-            Err(RecvTimeoutError::Timeout) if !host.is_there() => return Err(Silent::Gone),
-            Err(RecvTimeoutError::Timeout) if host.has_ended() => {
+            // It may have answered, and then ended.
+            Err(RecvTimeoutError::Timeout) if !host.is_there() => {
                 return answer.try_recv().map_err(|_| Silent::Gone);
             }
             Err(RecvTimeoutError::Timeout) if policy == Policy::Drop => return Err(Silent::Slow),

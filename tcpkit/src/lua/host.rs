@@ -237,7 +237,8 @@ impl Host {
             .spawn(ends);
     }
 
-    /// Whether the script can still be run. Tells once when its thread was given up.
+    /// Whether the script can still be run: it has not said all, after which the queue may still take what is never done, and
+    /// its thread was not given up, which is told once.
     pub fn is_there(&self) -> bool {
         if self.pulse.is_abandoned() && self.pulse.is_first_to_ask() {
             self.printer.close();
@@ -246,17 +247,13 @@ impl Host {
                 "{path}: the script hangs in a call that cannot be stopped: it is switched off, the run goes on without it"
             ));
         }
-        !self.pulse.is_abandoned()
-    }
-
-    /// Whether the script has said all: what is queued now is never done, though the queue may still take it.
-    pub fn has_ended(&self) -> bool {
-        matches!(self.done.try_recv(), Err(TryRecvError::Disconnected))
+        let has_ended = matches!(self.done.try_recv(), Err(TryRecvError::Disconnected));
+        !has_ended && !self.pulse.is_abandoned()
     }
 
     fn send(&self, mut job: Job, policy: Policy) -> Sent {
         loop {
-            if !self.is_there() || self.has_ended() {
+            if !self.is_there() {
                 return Sent::Gone;
             }
             let sent = match policy {
