@@ -42,12 +42,8 @@ pub struct Rest {
 
 enum Link {
     Tcp(stream::Conversation),
-    Udp(Box<Datagrams>),
-}
-
-#[derive(Default)]
-struct Datagrams {
-    offsets: [u64; 2],
+    /// The offset of the next datagram of each side.
+    Udp([u64; 2]),
 }
 
 /// What is said, and by whom.
@@ -67,7 +63,7 @@ impl Conversation {
     pub fn new(transport: Transport, talk: Talk, server: Side, certain: bool) -> Self {
         let link = match transport {
             Transport::Tcp => Link::Tcp(stream::Conversation::default()),
-            Transport::Udp => Link::Udp(Box::default()),
+            Transport::Udp => Link::Udp([0; 2]),
         };
         let dialogue = Dialogue {
             talk,
@@ -380,23 +376,18 @@ impl Conversation {
         }
     }
 
-    /// Follows a UDP datagram, unless it is a copy of one that another interface has shown.
+    /// Follows a UDP datagram.
     pub fn datagram(
         &mut self,
         from: Side,
         packet: &Packet<'_>,
         joined: Joined<'_>,
-        copy: bool,
         lent: &mut Lent<'_>,
     ) {
-        let Link::Udp(datagrams) = &mut self.link else {
+        let Link::Udp(offsets) = &mut self.link else {
             return;
         };
-        if copy {
-            lent.count(Seen::Copy);
-            return;
-        }
-        let offset = &mut datagrams.offsets[from as usize];
+        let offset = &mut offsets[from as usize];
         let chunk = Chunk {
             direction: self.dialogue.way(from),
             bytes: packet.payload,
@@ -537,7 +528,8 @@ impl Dialogue {
 }
 
 impl Lent<'_> {
-    fn count(&mut self, seen: Seen) {
+    /// Counts what a packet turned out to be.
+    pub fn count(&mut self, seen: Seen) {
         let port = self.server_port();
         self.outlet.segment(port, seen);
     }

@@ -22,6 +22,7 @@ use super::talk::{Lent, Talk};
 use super::translation::Translations;
 use crate::event::PacketEvent;
 use crate::exchange::Silence;
+use crate::flow::stream::Seen;
 use crate::flow::table::Table;
 use crate::flow::{FlowKey, Side, Spread};
 use crate::limits;
@@ -417,8 +418,9 @@ impl Core {
                     self.held_back(shard, place);
                 }
             }
+            Transport::Udp if copy => lent.count(Seen::Copy),
             Transport::Udp => {
-                conversation.datagram(from, packet, joined, copy, lent);
+                conversation.datagram(from, packet, joined, lent);
                 if conversation.grew() {
                     self.held_back(shard, place);
                 }
