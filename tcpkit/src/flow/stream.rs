@@ -31,9 +31,6 @@ const OLD: u32 = 64 << 20;
 /// A larger window than receivers offer: Linux gives a socket 6 MiB unless told otherwise.
 const WINDOW: u32 = 8 << 20;
 
-/// Flags of segments that begin or end a connection at once.
-const CONTROL: u8 = flag::SYN | flag::RST;
-
 /// Bytes of one direction in order, or what stands in their place.
 #[derive(Debug)]
 pub enum Piece<'a> {
@@ -403,7 +400,10 @@ impl Conversation {
     /// Whether the segment brings bytes of another conversation on the same addresses, whose beginning was not seen: this one
     /// has ended, and its sender sends nothing new after its end. After the other side's reset some may be on its way.
     pub fn is_outlived_by(&self, direction: Direction, packet: &Packet<'_>) -> bool {
-        if !self.is_closed() || packet.payload_len == 0 || packet.flags & CONTROL != 0 {
+        if !self.is_closed()
+            || packet.payload_len == 0
+            || packet.flags & (flag::SYN | flag::RST) != 0
+        {
             return false;
         }
         let way = &self.ways[direction.index()];

@@ -183,9 +183,8 @@ struct Datagram {
     /// When its first fragment was seen, or when it was settled.
     since: Timestamp,
     state: State,
-    /// Of its first fragment in place: the protocol, when it was seen, and in which frame.
-    protocol: Option<u8>,
-    begun: (Timestamp, u64),
+    /// Of its first fragment in place: the protocol; when it was seen, and in which frame.
+    head: Option<(u8, (Timestamp, u64))>,
     /// Known once its last fragment in place was seen.
     length: Option<usize>,
     /// In order; no two of them overlap.
@@ -202,8 +201,7 @@ impl Datagram {
             key,
             since: now,
             state: State::Waiting,
-            protocol: None,
-            begun: (now, 0),
+            head: None,
             length: None,
             spans: Vec::new(),
             bytes: Vec::new(),
@@ -231,8 +229,8 @@ impl Datagram {
         if self.contradicts(piece) {
             return Added::Contradicts;
         }
-        if piece.start == 0 && self.protocol.is_none() {
-            (self.protocol, self.begun) = (Some(piece.protocol), piece.seen);
+        if piece.start == 0 {
+            self.head = self.head.or(Some((piece.protocol, piece.seen)));
         }
         if piece.last {
             self.length = Some(piece.end);
@@ -299,7 +297,7 @@ impl Datagram {
 
     /// The datagram, if nothing is missing: spans do not overlap, so their lengths tell.
     fn finish(&mut self) -> Option<Whole> {
-        let (length, protocol) = (self.length?, self.protocol?);
+        let (length, (protocol, begun)) = (self.length?, self.head?);
         let held: usize = self.spans.iter().map(|span| span.end - span.start).sum();
         if held != length {
             return None;
@@ -311,7 +309,7 @@ impl Datagram {
             protocol,
             captured: std::mem::take(&mut self.bytes),
             length,
-            begun: self.begun,
+            begun,
         })
     }
 }
