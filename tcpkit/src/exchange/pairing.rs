@@ -949,17 +949,14 @@ impl Pairing {
         let Some(pending) = self.pending.as_slice().get(place) else {
             return;
         };
-        let overtaken = self
-            .doubt
-            .as_ref()
-            .and_then(|doubt| doubt.overtook)
-            .is_some_and(|overtook| pending.last.time <= overtook);
-        let behind = match overtaken {
+        let asked = pending.last.time;
+        let overtook = self.doubt.as_ref().and_then(|doubt| doubt.overtook);
+        // The last response is none that it waited behind.
+        let before = match overtook.is_some_and(|overtook| asked <= overtook) {
             true => Timestamp::default(),
             false => self.last_response,
         };
-        let times = Times::between(pending, message, behind, confidence);
-        let asked = pending.last.time;
+        let times = Times::between(pending, message, before, confidence);
         if pending.flags & REPORTED != 0 {
             report.late(context.service);
         } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {

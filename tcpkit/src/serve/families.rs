@@ -434,14 +434,11 @@ fn classes(latency: &Latency, bounds: &[u64]) -> Vec<u64> {
 fn of_scripts(scripts: &metrics::Snapshot) -> impl Iterator<Item = Family<'_>> {
     let mut counters = Named::new();
     for one in &scripts.counters {
-        let name = one.name.strip_suffix("_total").unwrap_or(&one.name);
-        counters.add(name, &one.labels, one.value);
+        counters.add(stem(&one.name), &one.labels, one.value);
     }
     let mut histograms = Named::new();
     for one in &scripts.histograms {
-        // A counter's name ends in `_total`, whether or not the script says so.
-        let name = one.name.strip_suffix("_total").unwrap_or(&one.name);
-        if !counters.0.contains_key(name) {
+        if !counters.0.contains_key(stem(&one.name)) {
             let sizes = Sizes {
                 latency: &one.places,
                 classes: Cow::Owned(classes(&one.places, &DECADES)),
@@ -461,6 +458,11 @@ fn of_scripts(scripts: &metrics::Snapshot) -> impl Iterator<Item = Family<'_>> {
     let counters = counters.map(move |(name, all)| family(name, Values::Sum(all)));
     let histograms = histograms.0.into_iter();
     counters.chain(histograms.map(move |(name, all)| family(name, Values::Histogram(all))))
+}
+
+/// A counter's name without the ending that it is told with, whether or not the script gave it that.
+fn stem(name: &str) -> &str {
+    name.strip_suffix("_total").unwrap_or(name)
 }
 
 /// Series by the names of their metrics.

@@ -3,7 +3,6 @@
 //! Reads merged [`Stats`], makes a [`Summary`] that is printed as text or as the last JSON object.
 //! The same numbers serve the lines of `--interval`.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -282,8 +281,9 @@ impl PortSummary {
             }
             writeln!(out, " in all {}", self.requests)?;
         }
-        let protocols = self.commands.iter().map(|command| command.protocol);
-        let mixed = protocols.collect::<BTreeSet<_>>().len() > 1;
+        let mut protocols = self.commands.iter().map(|command| command.protocol);
+        let first = protocols.next();
+        let mixed = protocols.any(|other| Some(other) != first);
         for command in &self.commands {
             let name = match mixed {
                 true => format!("{} {}", command.protocol, command.command),
