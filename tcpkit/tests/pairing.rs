@@ -25,6 +25,16 @@ fn memcached() -> Kind {
     Kind::Forced(protocol::by_name("memcached").expect("memcached is built in"))
 }
 
+fn dns() -> Kind {
+    Kind::Forced(protocol::by_name("dns").expect("dns is built in"))
+}
+
+/// Whether these are so many pairs, all of them exact.
+fn are_exact(found: &[Found], count: usize) -> bool {
+    let exact = |one: &Found| one.confidence == Some(Confidence::Exact);
+    found.len() == count && found.iter().all(exact)
+}
+
 /// Request number `n` and its response, as redis writes them. The response's size tells which
 /// request it answers.
 fn redis_pair(n: usize) -> (Vec<u8>, Vec<u8>) {
@@ -335,8 +345,7 @@ fn one_frame_of_a_far_future_ends_no_conversation() {
         let mut frames = script.frames.clone();
         frames[damaged].time += 30 * YEAR;
         let (found, stats) = common::run(&frames, 6379, redis());
-        let exact = |one: &Found| one.confidence == Some(Confidence::Exact);
-        assert!(found.len() == 20 && found.iter().all(exact), "{damaged}");
+        assert!(are_exact(&found, 20), "{damaged}");
         let account = (stats.account.conversations, stats.account.joined);
         assert_eq!(account, plain, "{damaged}");
     }
@@ -449,8 +458,7 @@ fn a_reset_from_outside_the_window_ends_nothing() {
             script.send_off(server, RST, &[], off);
             ask(&mut script, 5, 1000);
             let (found, stats) = common::run(&script.frames, 6379, redis());
-            let exact = |one: &Found| one.confidence == Some(Confidence::Exact);
-            assert!(found.len() == 10 && found.iter().all(exact), "{off}");
+            assert!(are_exact(&found, 10), "{off}");
             assert_eq!(stats.account.conversations, 1);
         }
     }
@@ -512,11 +520,7 @@ fn a_request_in_a_syn_is_as_exact_as_any() {
         script.say(true, &response, 1400);
         ask(&mut script, 3, 1000);
         let (found, stats) = common::run(&script.frames, 6379, redis());
-        let exact = |one: &Found| one.confidence == Some(Confidence::Exact);
-        assert!(
-            found.len() == 4 && found.iter().all(exact),
-            "{taken} {found:?}"
-        );
+        assert!(are_exact(&found, 4), "{taken} {found:?}");
         let account = &stats.account;
         let orphans: u64 = stats.ports().iter().map(|port| port.orphans).sum();
         assert_eq!((account.joined, orphans), (0, 0));
@@ -525,7 +529,7 @@ fn a_request_in_a_syn_is_as_exact_as_any() {
 }
 
 /// A DNS message (RFC 1035, section 4.1) with one question.
-fn dns(id: u16, answer: bool, name: &str) -> Vec<u8> {
+fn dns_message(id: u16, answer: bool, name: &str) -> Vec<u8> {
     let mut message = id.to_be_bytes().to_vec();
     message.extend(if answer { [0x81, 0x80] } else { [1, 0] });
     message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
@@ -553,7 +557,7 @@ fn datagrams_of_two_interfaces_count_once() {
         let mut frames = Vec::new();
         for n in 0..50 {
             for answer in [false, true] {
-                let payload = dns(n, answer, "example.com");
+                let payload = dns_message(n, answer, "example.com");
                 let time = u64::from(n) * 200_000 + u64::from(answer) * 90_000;
                 frames.push((0, datagram(answer, &payload, time)));
                 frames.push((1, datagram(answer, &payload, time + delay)));
@@ -564,8 +568,7 @@ fn datagrams_of_two_interfaces_count_once() {
             .zip(&frames)
             .map(|(number, (interface, sent))| (number, *interface, sent))
             .collect();
-        let kind = Kind::Forced(protocol::by_name("dns").unwrap());
-        let (found, stats) = common::run_on_interfaces(&frames, 53, kind);
+        let (found, stats) = common::run_on_interfaces(&frames, 53, dns());
         assert_eq!(
             (found.len(), stats.account.duplicates),
             (50, 100),
@@ -577,7 +580,6 @@ fn datagrams_of_two_interfaces_count_once() {
 /// A request waits behind those that were asked before it, not behind those that were answered before it.
 #[test]
 fn what_overtakes_a_request_is_not_waited_for() {
-    let kind = Kind::Forced(protocol::by_name("dns").unwrap());
     let said = [
         (1, false, 0),
         (2, false, 1_000_000),
@@ -588,9 +590,9 @@ fn what_overtakes_a_request_is_not_waited_for() {
     ];
     let frames: Vec<Sent> = said
         .iter()
-        .map(|&(id, answer, time)| datagram(answer, &dns(id, answer, "example.com"), time))
+        .map(|&(id, answer, time)| datagram(answer, &dns_message(id, answer, "example.com"), time))
         .collect();
-    let (found, _) = common::run(&frames, 53, kind);
+    let (found, _) = common::run(&frames, 53, dns());
     let waits: Vec<_> = found.iter().map(|one| one.wait).collect();
     assert_eq!(waits, [0, 0, 2_000_000]);
 }
@@ -601,13 +603,16 @@ fn what_overtakes_a_request_is_not_waited_for() {
 fn datagrams_that_are_never_whole_are_counted() {
     let frames: Vec<Sent> = (0..50)
         .map(|n| {
-            let mut sent = datagram(false, &dns(n, false, "example123.com"), u64::from(n));
+            let mut sent = datagram(
+                false,
+                &dns_message(n, false, "example123.com"),
+                u64::from(n),
+            );
             sent.bytes[18..22].copy_from_slice(&[0, n as u8, 0x20, 0]);
             sent
         })
         .collect();
-    let kind = Kind::Forced(protocol::by_name("dns").unwrap());
-    let (found, stats) = common::run(&frames, 53, kind);
+    let (found, stats) = common::run(&frames, 53, dns());
     let account = &stats.account;
     assert_eq!(
         (found.len(), account.fragments, account.fragments_lost),
@@ -618,7 +623,12 @@ fn datagrams_that_are_never_whole_are_counted() {
 /// An answer in three fragments: its first byte is that of the first one, whichever is seen last.
 #[test]
 fn an_answer_in_fragments_begins_with_the_first_one() {
-    let answer = datagram(true, &dns(7, true, "a-name-of-some-length.example.com"), 0).bytes;
+    let answer = datagram(
+        true,
+        &dns_message(7, true, "a-name-of-some-length.example.com"),
+        0,
+    )
+    .bytes;
     let (headers, payload) = answer.split_at(34);
     let fragment = |at: usize, time: u64| {
         let rest = &payload[at * 16..];
@@ -630,7 +640,7 @@ fn an_answer_in_fragments_begins_with_the_first_one() {
         let time = 1_700_000_000_000_000_000 + time;
         Sent { bytes, time }
     };
-    let asked = dns(7, false, "a-name-of-some-length.example.com");
+    let asked = dns_message(7, false, "a-name-of-some-length.example.com");
     for (order, first, last) in [
         ([0, 1, 2, 3], 2, 5),
         ([3, 1, 0, 2], 4, 5),
@@ -644,8 +654,7 @@ fn an_answer_in_fragments_begins_with_the_first_one() {
                 .zip(times)
                 .map(|(&at, time)| fragment(at, time)),
         );
-        let kind = Kind::Forced(protocol::by_name("dns").unwrap());
-        let (found, _) = common::run(&frames, 53, kind);
+        let (found, _) = common::run(&frames, 53, dns());
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].frames, [1, 1, first, last], "{order:?}");
     }

@@ -30,8 +30,23 @@ pub struct Sent {
     pub time: u64,
 }
 
-/// An Ethernet frame with IPv4 and TCP, by RFC 791 and RFC 9293; checksums are left 0, as
-/// offloading leaves them in captures.
+/// An Ethernet frame with IPv4, by RFC 791, with ports and `rest` of them behind; checksums are left 0, as offloading
+/// leaves them in captures.
+fn ports(protocol: u8, from: ([u8; 4], u16), to: ([u8; 4], u16), rest: &[&[u8]]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let rest = rest.concat();
+    frame.extend([0x45, 0]);
+    frame.extend((24 + rest.len() as u16).to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, protocol, 0, 0]);
+    frame.extend(from.0);
+    frame.extend(to.0);
+    frame.extend(from.1.to_be_bytes());
+    frame.extend(to.1.to_be_bytes());
+    frame.extend(rest);
+    frame
+}
+
+/// A frame with TCP, by RFC 9293.
 pub fn tcp(
     from: ([u8; 4], u16),
     to: ([u8; 4], u16),
@@ -40,39 +55,16 @@ pub fn tcp(
     flags: u8,
     payload: &[u8],
 ) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-    let total = (40 + payload.len()) as u16;
-    frame.extend([0x45, 0]);
-    frame.extend(total.to_be_bytes());
-    frame.extend([0, 1, 0x40, 0, 64, 6, 0, 0]);
-    frame.extend(from.0);
-    frame.extend(to.0);
-    frame.extend(from.1.to_be_bytes());
-    frame.extend(to.1.to_be_bytes());
-    frame.extend(seq.to_be_bytes());
-    frame.extend(ack.to_be_bytes());
-    frame.extend([0x50, flags]);
-    frame.extend(1000u16.to_be_bytes());
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
+    let [seq, ack] = [seq, ack].map(u32::to_be_bytes);
+    let window = 1000_u16.to_be_bytes();
+    let rest = [&seq[..], &ack, &[0x50, flags], &window, &[0; 4], payload];
+    ports(6, from, to, &rest)
 }
 
-/// An Ethernet frame with IPv4 and UDP, by RFC 768.
+/// A frame with UDP, by RFC 768.
 pub fn udp(from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-    let length = (8 + payload.len()) as u16;
-    frame.extend([0x45, 0]);
-    frame.extend((20 + length).to_be_bytes());
-    frame.extend([0, 1, 0x40, 0, 64, 17, 0, 0]);
-    frame.extend(from.0);
-    frame.extend(to.0);
-    frame.extend(from.1.to_be_bytes());
-    frame.extend(to.1.to_be_bytes());
-    frame.extend(length.to_be_bytes());
-    frame.extend([0, 0]);
-    frame.extend(payload);
-    frame
+    let length = (8 + payload.len() as u16).to_be_bytes();
+    ports(17, from, to, &[&length, &[0; 2], payload])
 }
 
 /// One TCP conversation that is written turn by turn.
