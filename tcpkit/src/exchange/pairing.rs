@@ -921,7 +921,9 @@ impl Pairing {
             open.pending.first == pending.first && open.pending.id == pending.id
         };
         if let Some(open) = self.open.as_mut().filter(|open| same(open)) {
-            open.continue_with(message);
+            // Others may have come between.
+            let end = open.head.end + message.end.saturating_sub(message.start);
+            open.continue_with(message, end);
             open.ended = !more;
             if !more {
                 self.end_open_response(context, report);
@@ -1023,7 +1025,9 @@ impl Pairing {
         if let Some(doubt) = &mut self.doubt {
             doubt.strays = 0;
         }
-        if self.pending.as_slice().get(place)?.flags & Message::QUIET == 0 {
+        let quiet = self.pending.as_slice().get(place)?.flags & Message::QUIET != 0;
+        // Datagrams have no order.
+        if !quiet || context.transport == Transport::Udp {
             return Some((place, Confidence::Exact));
         }
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
@@ -1122,7 +1126,7 @@ impl Pairing {
         self.last_response = self.last_response.max(message.last.time);
         self.answered = self.answered.max(message.end);
         let Some(open) = &mut self.open else { return };
-        open.continue_with(message);
+        open.continue_with(message, message.end);
         open.ended = true;
         if open.pending.flags & OPEN == 0 {
             self.end_open_response(context, report);
@@ -1228,6 +1232,13 @@ impl Pairing {
         let young = before - self.pending.len();
         self.close(context, now, Silence::End, report);
         young as u64
+    }
+
+    /// Whether a request has waited for longer than `timeout` that was not looked at for it.
+    pub fn times_out(&self, now: Timestamp, timeout: std::time::Duration) -> bool {
+        let place = self.doubt.as_ref().map_or(0, |doubt| doubt.passed as usize);
+        let next = self.pending.as_slice().get(place);
+        next.is_some_and(|pending| now.is_past(pending.last.time, timeout))
     }
 
     /// Reports requests that waited for longer than `timeout`. They keep their places, so that a
@@ -1391,9 +1402,9 @@ impl Pairing {
 }
 
 impl OpenResponse {
-    /// More of the response has come.
-    fn continue_with(&mut self, message: &Message) {
-        self.head.end = message.end;
+    /// More of the response has come; with it, it ends at this offset, counted from its own beginning.
+    fn continue_with(&mut self, message: &Message, end: u64) {
+        self.head.end = end;
         self.head.last = message.last;
         self.head.flags |= message.flags & (Message::CUT | Message::ERROR);
         self.head.hits += message.hits;
