@@ -221,9 +221,21 @@ pub const MEMCACHED_KEY: usize = 250;
 /// out of step with the server: it is forgotten. Bounds the work of a response that fits nothing.
 pub const MEMCACHED_SCAN: usize = 512;
 
-/// Requests over UDP whose responses a memcached conversation waits for, and responses of several
-/// datagrams that it has begun.
+/// Requests over UDP whose responses a memcached conversation waits for; each takes 64 bytes. Clients that fan out have some
+/// hundreds under way.
+pub const MEMCACHED_ASKED: usize = 1024;
+
+/// Responses over UDP that are not complete in a memcached conversation, and parts of one. Beyond it the oldest is
+/// told as far as it came.
 pub const MEMCACHED_UDP: usize = 64;
+
+/// The latest request ids that were answered in a memcached conversation over UDP: another response with one of them
+/// is not of a request that is still to come.
+pub const MEMCACHED_ANSWERED: usize = 64;
+
+/// A memcached request over UDP that comes again within this time, just as it was, is a repetition of the first; later its client
+/// has given the first one up.
+pub const MEMCACHED_REPEAT_TIME: Duration = Duration::from_secs(5);
 
 /// Latest DNS queries of a conversation that are remembered, to tell a repeated query and to find
 /// the query of a response without a question. A resolver's socket has a handful under way.

@@ -163,6 +163,7 @@ fn bytes_that_a_slow_parser_cannot_take_are_counted() {
         first: Mark::default(),
         last: Mark::default(),
         datagram: false,
+        lost: 0,
     };
     let mut missed = 0;
     for _ in 0..4 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::select::{Kind, Selected, Server};
 use super::talk::{Lent, Resumed, Talk};
+use crate::event;
 use crate::exchange::{Service, Silence};
 use crate::flow::connection::Tracker;
 use crate::flow::stream::{self, Chunk, Fields, Gap, Piece, Seen};
@@ -179,10 +180,13 @@ impl Conversation {
         self.dialogue.direction(from)
     }
 
-    /// Whether segments are held back.
+    /// Whether segments or datagrams are held back.
     #[inline]
     pub fn is_waiting(&self) -> bool {
-        matches!(&self.link, Link::Tcp(stream) if stream.is_waiting())
+        match &self.link {
+            Link::Tcp(stream) => stream.is_waiting(),
+            Link::Udp(_) => self.dialogue.talk.holds(),
+        }
     }
 
     /// Bytes held back, with what holding them costs, and the memory that waiting requests take.
@@ -354,8 +358,11 @@ impl Conversation {
         self.drain(now, lent);
     }
 
-    /// Hands on what can come out of the streams.
+    /// Hands on what can come out of the streams, and what of datagrams need not be held back any longer.
     pub fn drain(&mut self, now: Timestamp, lent: &mut Lent<'_>) {
+        if let Link::Udp(_) = &self.link {
+            self.dialogue.talk.release(Some(now), lent);
+        }
         while let Link::Tcp(stream) = &mut self.link {
             let whole = stream.is_whole();
             let Some(piece) = stream.next(now) else {
@@ -367,6 +374,9 @@ impl Conversation {
 
     /// Hands on all that was seen, without waiting any longer for what is missing.
     pub fn flush(&mut self, now: Timestamp, lent: &mut Lent<'_>) {
+        if let Link::Udp(_) = &self.link {
+            self.dialogue.talk.release(None, lent);
+        }
         while let Link::Tcp(stream) = &mut self.link {
             let whole = stream.is_whole();
             let Some(piece) = stream.flush(now) else {
@@ -382,6 +392,7 @@ impl Conversation {
         from: Side,
         packet: &Packet<'_>,
         joined: Joined<'_>,
+        now: Timestamp,
         lent: &mut Lent<'_>,
     ) {
         let Link::Udp(offsets) = &mut self.link else {
@@ -398,7 +409,13 @@ impl Conversation {
         };
         *offset += u64::from(packet.payload_len);
         let (time, frame) = joined.begun.unwrap_or((packet.time, packet.frame));
-        self.dialogue.datagram(Mark { time, frame }, &chunk, lent);
+        let lost = packet.payload_len - packet.payload.len() as u32;
+        if lost > 0 {
+            self.dialogue.tell_cut(&chunk, lost, lent);
+        }
+        let first = Mark { time, frame };
+        self.dialogue.datagram((first, lost), &chunk, lent);
+        self.drain(now, lent);
     }
 
     /// Reports requests that waited for longer than `timeout`.
@@ -410,6 +427,7 @@ impl Conversation {
 
     /// Nothing more will come: what waits is reported.
     pub fn conclude(&mut self, now: Timestamp, why: Silence, lent: &mut Lent<'_>) {
+        self.dialogue.talk.release(None, lent);
         if let Link::Tcp(stream) = &self.link {
             for way in [Direction::ToServer, Direction::ToClient] {
                 self.dialogue.end(way, stream.offset(way), now, lent);
@@ -490,14 +508,25 @@ impl Dialogue {
         }
     }
 
-    fn datagram(&mut self, first: Mark, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
+    fn datagram(&mut self, seen: (Mark, u32), chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
         let direction = self.told(chunk.direction);
-        if self.talk.datagram(direction, first, chunk, lent) && !self.certain {
+        if self.talk.datagram(direction, seen, chunk, lent) && !self.certain {
             self.turn(lent);
-            if self.talk.datagram(direction.reverse(), first, chunk, lent) {
+            if self.talk.datagram(direction.reverse(), seen, chunk, lent) {
                 self.turn(lent);
             }
         }
+    }
+
+    /// Bytes at the end of a datagram were not captured.
+    #[cold]
+    fn tell_cut(&mut self, chunk: &Chunk<'_>, lost: u32, lent: &mut Lent<'_>) {
+        lent.outlet.gap(&event::Gap {
+            endpoints: lent.parties.endpoints(),
+            direction: self.told(chunk.direction),
+            time: chunk.time,
+            bytes: u64::from(lost),
+        });
     }
 
     #[cold]

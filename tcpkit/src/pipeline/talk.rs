@@ -211,6 +211,8 @@ struct Run<'a> {
     /// The segment that the last of the bytes came in.
     segment: Segment,
     datagram: bool,
+    /// Bytes at the end of a datagram that were not captured.
+    lost: u32,
     /// The dissector is called even if there are no bytes: what it asked to skip has ended.
     resumed: bool,
 }
@@ -227,6 +229,7 @@ impl<'a> Run<'a> {
             last: mark,
             segment,
             datagram: false,
+            lost: 0,
             resumed: false,
         }
     }
@@ -420,6 +423,7 @@ impl Talk {
                 first: mark,
                 last: mark,
                 datagram: false,
+                lost: 0,
             };
             let parsed = dissector.parse(direction, &input, lent.clean_output());
             sense.made |= !lent.output.is_empty();
@@ -459,11 +463,12 @@ impl Talk {
         }
     }
 
-    /// One datagram, whose first byte was seen at `first`. True as for [`Talk::bytes`].
+    /// One datagram, whose first byte was seen at `first`, and of which `lost` bytes at its end were not captured. True as for
+    /// [`Talk::bytes`].
     pub fn datagram(
         &mut self,
         direction: Direction,
-        first: Mark,
+        (first, lost): (Mark, u32),
         chunk: &Chunk<'_>,
         lent: &mut Lent<'_>,
     ) -> bool {
@@ -473,6 +478,7 @@ impl Talk {
         };
         let run = Run {
             datagram: true,
+            lost,
             first,
             ..Run::of(chunk, mark, Segment::default())
         };
@@ -485,6 +491,23 @@ impl Talk {
             }
             State::Undecided { .. } => self.undecided(direction, &run, lent),
             State::Silent => false,
+        }
+    }
+
+    /// Whether messages are held back that may have overtaken others.
+    pub fn holds(&self) -> bool {
+        matches!(&self.state, State::Speaking { dissector, .. } if dissector.holds())
+    }
+
+    /// Tells what need not be held back any longer at `now`; all of it where nothing more will come.
+    pub fn release(&mut self, now: Option<Timestamp>, lent: &mut Lent<'_>) {
+        if let State::Speaking {
+            spoken, dissector, ..
+        } = &mut self.state
+            && dissector.holds()
+        {
+            dissector.release(now, lent.clean_output());
+            lent.hand_on(*spoken, Direction::ToClient, &mut self.pairing);
         }
     }
 
@@ -573,6 +596,7 @@ impl Talk {
                 start: 0,
             },
             datagram: false,
+            lost: 0,
             resumed: false,
         };
         let consumed = self.run(direction, &run, (0, run.resumed), lent);
@@ -649,6 +673,7 @@ impl Talk {
                 },
                 last: run.last,
                 datagram: run.datagram,
+                lost: run.lost,
             };
             let parse = &mut self.parse[direction.index()];
             if parse.lost {
@@ -799,6 +824,7 @@ impl Talk {
             last: mark,
             segment: Segment::default(),
             datagram: false,
+            lost: 0,
             resumed: true,
         };
         let parse = &mut self.parse[direction.index()];
@@ -856,6 +882,10 @@ impl Talk {
 
     /// Reports requests that waited for longer than `timeout`.
     pub fn time_out(&mut self, now: Timestamp, timeout: std::time::Duration, lent: &mut Lent<'_>) {
+        if self.pairing.times_out(now, timeout) {
+            // Its response may be among what is held back.
+            self.release(None, lent);
+        }
         let State::Speaking { spoken, .. } = &self.state else {
             return;
         };
@@ -991,6 +1021,7 @@ impl Talk {
                 start: 0,
             },
             datagram: false,
+            lost: 0,
             resumed: false,
         };
         let consumed = self.run(other, &kept, (0, false), lent);

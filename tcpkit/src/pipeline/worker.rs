@@ -420,8 +420,8 @@ impl Core {
             }
             Transport::Udp if copy => lent.count(Seen::Copy),
             Transport::Udp => {
-                conversation.datagram(from, packet, joined, lent);
-                if conversation.grew() {
+                conversation.datagram(from, packet, joined, self.now, lent);
+                if conversation.grew() || conversation.is_waiting() {
                     self.held_back(shard, place);
                 }
             }

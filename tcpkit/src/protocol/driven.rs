@@ -184,6 +184,16 @@ impl Wire {
         if self.dissector_waits(other) {
             self.run(other, now);
         }
+        self.release(Some(now.time));
+    }
+
+    /// Has told what is held back for long enough.
+    fn release(&mut self, now: Option<Timestamp>) {
+        if self.dissector.holds() {
+            assert!(self.datagrams, "held back what is in order");
+            self.dissector.release(now, &mut self.out);
+            self.take(Direction::ToClient);
+        }
     }
 
     /// Loses the next `count` bytes of a direction.
@@ -229,6 +239,8 @@ impl Wire {
 
     /// Ends both directions, the client's first.
     pub fn close(&mut self) {
+        self.release(None);
+        assert!(!self.dissector.holds(), "never told");
         for direction in [Direction::ToServer, Direction::ToClient] {
             let half = &self.halves[direction.index()];
             let (offset, last) = (half.offset + half.held.len() as u64, half.last);
@@ -417,6 +429,7 @@ fn input(half: &Half, now: Mark, datagram: bool) -> Input<'_> {
         first,
         last: now,
         datagram,
+        lost: 0,
     }
 }
 

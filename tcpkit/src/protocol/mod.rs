@@ -24,6 +24,7 @@ pub mod opaque;
 pub mod redis;
 #[cfg(test)]
 mod testing;
+mod window;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -166,6 +167,8 @@ pub struct Input<'a> {
     pub last: Mark,
     /// Whether this is one UDP datagram.
     pub datagram: bool,
+    /// Bytes at the end of a datagram that a snap length cut off.
+    pub lost: u32,
 }
 
 impl Input<'_> {
@@ -275,6 +278,18 @@ pub trait Dissector: Send {
     /// Memory that grows with the requests that wait, in bytes; a gap frees it.
     fn bytes(&self) -> usize {
         0
+    }
+
+    /// Whether messages are held back that have overtaken others, or may have. Only of datagrams: streams are in order.
+    fn holds(&self) -> bool {
+        false
+    }
+
+    /// Capture time is `now`: tells what was held back and need not be any longer, since what it waited for has come or the
+    /// reordering window ([`crate::limits::REORDER_FRAMES`], [`crate::limits::REORDER_TIME`]) has passed; all of it
+    /// where nothing more will come. These are messages to the client.
+    fn release(&mut self, now: Option<Timestamp>, out: &mut Output) {
+        let _ = (now, out);
     }
 
     /// Whether bytes of `direction` were left unconsumed because the other direction has to decide

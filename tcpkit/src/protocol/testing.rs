@@ -51,6 +51,11 @@ impl Driver {
 
     /// Shows one segment or datagram.
     pub(super) fn feed(&mut self, direction: Direction, bytes: &[u8]) -> &mut Self {
+        self.feed_cut(direction, bytes, 0)
+    }
+
+    /// Shows one segment, or a datagram of which so many bytes at its end were cut off.
+    pub(super) fn feed_cut(&mut self, direction: Direction, bytes: &[u8], lost: u32) -> &mut Self {
         self.frame += 1;
         let mark = self.now();
         let side = &mut self.sides[direction.index()];
@@ -73,6 +78,7 @@ impl Driver {
                 first: side.first,
                 last: mark,
                 datagram: self.datagram,
+                lost,
             };
             let used = if side.searching {
                 match self.dissector.resync(direction, &input) {
@@ -120,7 +126,7 @@ impl Driver {
                 }
             };
             let side = &mut self.sides[direction.index()];
-            side.offset += used as u64;
+            side.offset += used as u64 + u64::from(lost);
             side.tail = shown[used..].to_vec();
             if used >= old {
                 side.first = mark;
@@ -137,13 +143,24 @@ impl Driver {
                 "a datagram is consumed whole"
             );
         }
+        self.release(Some(mark.time))
+    }
+
+    /// Has told what is held back for long enough.
+    fn release(&mut self, now: Option<Timestamp>) -> &mut Self {
+        if self.dissector.holds() {
+            self.output.clear();
+            self.dissector.release(now, &mut self.output);
+            collect(&mut self.told, &self.output, &[]);
+        }
         self
     }
 
     /// Lets milliseconds pass.
     pub(super) fn wait(&mut self, milliseconds: u64) -> &mut Self {
         self.waited += milliseconds * 1_000_000;
-        self
+        let now = self.now().time;
+        self.release(Some(now))
     }
 
     fn now(&self) -> Mark {
@@ -185,6 +202,7 @@ impl Driver {
 
     /// Ends both directions.
     pub(super) fn close(&mut self) -> &mut Self {
+        self.release(None);
         for direction in [Direction::ToServer, Direction::ToClient] {
             let side = &self.sides[direction.index()];
             let offset = side.offset + side.tail.len() as u64;

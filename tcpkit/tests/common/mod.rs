@@ -180,6 +180,7 @@ pub struct Found {
     pub response_bytes: Option<u64>,
     pub confidence: Option<Confidence>,
     pub status: u16,
+    pub hits_and_misses: (u32, u32),
     pub cut: bool,
     pub frames: [u64; 4],
     pub wait: u64,
@@ -208,6 +209,7 @@ impl Sink for Memory {
                     response_bytes: x.response.map(|response| response.size),
                     confidence: Some(x.confidence),
                     status: x.status,
+                    hits_and_misses: (x.hits, x.misses),
                     cut: x.cut,
                     frames: [
                         x.request.first.frame,
@@ -227,6 +229,7 @@ impl Sink for Memory {
                     response_bytes: None,
                     confidence: None,
                     status: 0,
+                    hits_and_misses: (0, 0),
                     cut: false,
                     frames: [x.request.first.frame, x.request.last.frame, 0, 0],
                     wait: 0,

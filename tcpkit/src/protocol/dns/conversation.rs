@@ -4,14 +4,18 @@
 //! says more about it (an extended response code, the SOA records of a transfer) may stand anywhere in
 //! it; its header and question are remembered from the first, so that it is told even if its end is lost.
 
+use std::collections::VecDeque;
+
 use super::message::{self, Header, Question};
 use super::queries::{Ask, Queries, Transfer};
 use super::{Framed, PREFIX, framed, length, names, queries};
 use crate::flow::Direction;
 use crate::limits::{DNS_RESYNC_TRIES, KEPT_BYTES};
+use crate::protocol::window::Since;
 use crate::protocol::{
     Dissector, Input, Mark, Message, Output, Parsed, Resync, Role, Text, Verdict,
 };
+use crate::source::Timestamp;
 
 /// A message whose end is not there yet.
 #[derive(Clone, Copy, Debug)]
@@ -83,18 +87,37 @@ struct Side {
     last: (Mark, u64),
 }
 
+/// A response over UDP whose query has not come.
+#[derive(Debug)]
+struct Early {
+    told: Told,
+    message: Message,
+    since: Since,
+}
+
+/// What is held back.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Oldest first.
+    responses: VecDeque<Early>,
+    /// Datagrams since the first of them.
+    datagrams: u32,
+}
+
 /// Parser state of one conversation.
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     queries: Queries,
     /// Of TCP; most DNS conversations are a datagram each way.
     sides: Option<Box<[Side; 2]>>,
+    /// Of UDP, where datagrams have overtaken others.
+    ahead: Option<Box<Ahead>>,
 }
 
 impl Dissector for Conversation {
     fn parse(&mut self, direction: Direction, input: &Input<'_>, out: &mut Output) -> Parsed {
         if input.datagram {
-            return self.datagram(input, out);
+            return self.datagram(direction, input, out);
         }
         let mut at = 0;
         loop {
@@ -125,6 +148,7 @@ impl Dissector for Conversation {
                     from: at,
                     text: at + PREFIX,
                     to: end,
+                    may_be_early: false,
                 },
                 out,
             );
@@ -156,7 +180,37 @@ impl Dissector for Conversation {
         }
     }
 
+    fn holds(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    fn release(&mut self, now: Option<Timestamp>, out: &mut Output) {
+        let Some(mut ahead) = self.ahead.take() else {
+            return;
+        };
+        let datagrams = ahead.datagrams;
+        ahead.responses.retain(|early| {
+            let over = now.is_none_or(|now| early.since.is_over(now, datagrams));
+            let ready = over || self.queries.knows(early.told.id());
+            if ready {
+                let mut message = early.message.clone();
+                self.answer(&early.told, &[], &mut message);
+                out.messages.push(message);
+            }
+            !ready
+        });
+        if !ahead.responses.is_empty() {
+            self.ahead = Some(ahead);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let ahead = self.ahead.as_ref();
+        ahead.map_or(0, |ahead| ahead.responses.capacity() * size_of::<Early>())
+    }
+
     fn gap(&mut self, direction: Direction, out: &mut Output) {
+        self.ahead = None;
         let side = self.side(direction);
         let (last, end) = side.last;
         let Some(partial) = side.partial.take() else {
@@ -182,6 +236,8 @@ struct Place<'a, 'b> {
     from: usize,
     text: usize,
     to: usize,
+    /// It may have overtaken its query.
+    may_be_early: bool,
 }
 
 impl Place<'_, '_> {
@@ -192,7 +248,12 @@ impl Place<'_, '_> {
             input.offset + self.to as u64,
         );
         let last = input.mark(self.to.saturating_sub(1));
-        Message::new(role, start, end, input.mark(self.from), last)
+        let end = end + u64::from(input.lost);
+        let mut message = Message::new(role, start, end, input.mark(self.from), last);
+        if input.lost > 0 {
+            message.flags |= Message::CUT;
+        }
+        message
     }
 }
 
@@ -205,13 +266,17 @@ impl Conversation {
         }
     }
 
-    fn datagram(&mut self, input: &Input<'_>, out: &mut Output) -> Parsed {
+    fn datagram(&mut self, direction: Direction, input: &Input<'_>, out: &mut Output) -> Parsed {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.datagrams += 1;
+        }
         let consumed = input.bytes.len();
         let place = Place {
             input,
             from: 0,
             text: 0,
             to: consumed,
+            may_be_early: direction == Direction::ToClient,
         };
         let verdict = match self.tell(input.bytes, place, out) {
             Some(told) if told.bad => Verdict::Malformed("a question that cannot be read"),
@@ -228,7 +293,13 @@ impl Conversation {
     fn tell(&mut self, bytes: &[u8], place: Place<'_, '_>, out: &mut Output) -> Option<Told> {
         let told = Told::read(bytes)?;
         let message = if told.header.is_response() {
-            self.response(&told, bytes, &place)
+            let mut message = self.response(&told, bytes, &place);
+            if place.may_be_early && !self.queries.knows(told.id()) {
+                self.hold(&told, message);
+                return Some(told);
+            }
+            self.answer(&told, bytes, &mut message);
+            message
         } else {
             self.request(&told, bytes, &place)
         };
@@ -260,19 +331,39 @@ impl Conversation {
 
     fn response(&mut self, told: &Told, bytes: &[u8], place: &Place<'_, '_>) -> Message {
         let mut message = place.message(Role::Response);
-        let answer = self.queries.answer(told.id(), bytes, &told.header);
-        message.id = Some(answer.id);
         message.status = message::rcode(bytes, &told.header);
         if !matches!(message.status, names::NOERROR | names::NXDOMAIN) {
             message.flags |= Message::ERROR;
         }
+        message
+    }
+
+    /// Finds the query of a response.
+    fn answer(&mut self, told: &Told, bytes: &[u8], message: &mut Message) {
+        let answer = self.queries.answer(told.id(), bytes, &told.header);
+        message.id = Some(answer.id);
         if answer.more {
             message.flags |= Message::MORE;
         }
         if answer.again {
             (message.role, message.id) = (Role::OneWay, None);
         }
-        message
+    }
+
+    /// Keeps a response to see whether its query comes.
+    #[cold]
+    fn hold(&mut self, told: &Told, message: Message) {
+        let ahead = self.ahead.get_or_insert_default();
+        let since = Since {
+            time: message.last.time,
+            datagrams: ahead.datagrams,
+        };
+        let told = *told;
+        ahead.responses.push_back(Early {
+            told,
+            message,
+            since,
+        });
     }
 
     /// Remembers what is known of a message whose end is still to come.

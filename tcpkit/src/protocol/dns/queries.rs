@@ -134,13 +134,23 @@ impl Queries {
         }
     }
 
-    /// The oldest query of this id that waits; else the latest that was answered.
+    /// Whether a response of this id has its query here.
+    pub(super) fn knows(&self, id: u64) -> bool {
+        self.place(id).is_some()
+    }
+
     fn find(&mut self, id: u64) -> Option<&mut Query> {
+        let index = self.place(id)?;
+        self.queue.get_mut(index)
+    }
+
+    /// The oldest query of this id that waits; else the latest that was answered.
+    fn place(&self, id: u64) -> Option<usize> {
         let same = |query: &Query| query.key == id;
         let alike =
             |query: &Query| query.key as u16 == id as u16 && (is_bare(id) || is_bare(query.key));
         let queue = &self.queue;
-        let index = queue
+        queue
             .iter()
             .position(|query| same(query) && !query.answered)
             .or_else(|| {
@@ -148,8 +158,7 @@ impl Queries {
                     .iter()
                     .position(|query| alike(query) && !query.answered)
             })
-            .or_else(|| queue.iter().rposition(|query| same(query) || alike(query)))?;
-        self.queue.get_mut(index)
+            .or_else(|| queue.iter().rposition(|query| same(query) || alike(query)))
     }
 
     fn expire(&mut self, now: Timestamp) {

@@ -198,12 +198,48 @@ fn another_question_is_no_answer() {
     let mut driver = udp();
     driver
         .ask(&query(7, "a.test", 1))
-        .reply(&answer(7, 0, "b.test", 1));
+        .reply(&answer(7, 0, "b.test", 1))
+        .wait(201);
     let pairs = driver.pairs();
     assert_eq!(
         (pairs.made.len(), pairs.orphans, pairs.unanswered),
         (0, 1, 1)
     );
+}
+
+/// Within the window a response may come before its query, twice too.
+#[test]
+fn a_response_that_overtook_its_query_is_its_own() {
+    let mut driver = udp();
+    driver
+        .reply(&answer(7, 0, "a.test", 1))
+        .reply(&answer(8, 3, "b.test", 1))
+        .reply(&answer(7, 0, "a.test", 1))
+        .ask(&query(8, "b.test", 1))
+        .ask(&query(7, "a.test", 1));
+    let pairs = driver.pairs();
+    assert_eq!(
+        lines(&pairs),
+        ["A b.test. => NXDOMAIN", "A a.test. => NOERROR"]
+    );
+    assert_eq!((pairs.orphans, pairs.one_way, pairs.unanswered), (0, 1, 0));
+}
+
+/// Behind the window it is nobody's, and so it is where sixteen datagrams came meanwhile.
+#[test]
+fn a_query_that_comes_too_late_is_another_one() {
+    let mut slow = udp();
+    slow.reply(&answer(7, 0, "a.test", 1)).wait(201);
+    let mut busy = udp();
+    busy.reply(&answer(7, 0, "a.test", 1));
+    for id in 100..116 {
+        busy.ask(&query(id, "b.test", 1));
+    }
+    for driver in [&mut slow, &mut busy] {
+        driver.ask(&query(7, "a.test", 1)).close();
+        let pairs = driver.pairs();
+        assert_eq!((pairs.made.len(), pairs.orphans), (0, 1));
+    }
 }
 
 #[test]

@@ -313,6 +313,7 @@ fn a_head_is_told_before_its_body() {
             first: mark,
             last: mark,
             datagram: false,
+            lost: 0,
         };
         out.clear();
         let parsed = dissector.parse(ToServer, &input, &mut out);
@@ -720,6 +721,7 @@ fn a_message_is_found_again() {
             first: mark,
             last: mark,
             datagram: false,
+            lost: 0,
         };
         Http.dissector(Transport::Tcp).resync(direction, &input)
     };

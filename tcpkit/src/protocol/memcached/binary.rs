@@ -6,6 +6,7 @@
 
 use super::command::{self, Kind, Opcode, STAT, is_error, status};
 use super::pending::{Entry, Reply, hash};
+use super::reply::Done;
 use super::{Head, Step, render};
 use crate::limits::{MEMCACHED_KEY, MEMCACHED_REPLY_LINE};
 
@@ -185,6 +186,19 @@ pub(super) struct Packet {
     pub text: Option<(usize, usize)>,
     /// More packets of the same response follow.
     pub more: bool,
+}
+
+impl Packet {
+    /// The response that it ends.
+    pub(super) fn done(&self) -> Done {
+        Done {
+            reply: self.reply,
+            status: self.status,
+            hits: self.hits,
+            misses: self.misses,
+            text: self.text,
+        }
+    }
 }
 
 /// The response packet that `bytes` begin with.

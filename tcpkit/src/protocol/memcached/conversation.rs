@@ -14,6 +14,7 @@ use crate::limits::KEPT_BYTES;
 use crate::protocol::{
     Dissector, Input, Mark, Message, Output, Parsed, Past, Phase, Resync, Role, Text, Verdict,
 };
+use crate::source::Timestamp;
 
 /// A request whose data block is under way.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +106,7 @@ impl Dissector for Conversation {
             Direction::ToServer => self.pending.doubt(),
             Direction::ToClient => self.pending.forget(),
         }
+        self.udp = None;
     }
 
     /// A data block's end, and `END` where all keys that were asked for have come: no other line is as short.
@@ -136,7 +138,17 @@ impl Dissector for Conversation {
     }
 
     fn bytes(&self) -> usize {
-        self.pending.bytes()
+        self.pending.bytes() + self.udp.as_ref().map_or(0, |udp| udp.bytes())
+    }
+
+    fn holds(&self) -> bool {
+        self.udp.as_ref().is_some_and(|udp| udp.holds())
+    }
+
+    fn release(&mut self, now: Option<Timestamp>, out: &mut Output) {
+        if let Some(udp) = &mut self.udp {
+            udp.release(now, out);
+        }
     }
 }
 

@@ -23,7 +23,7 @@
 
 use std::collections::VecDeque;
 
-use super::command::Kind;
+use super::command::{Kind, word};
 use crate::limits::{MEMCACHED_SCAN, PENDING_REQUESTS};
 use crate::protocol::{Message, Past, Role};
 
@@ -67,6 +67,22 @@ impl Entry {
 
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Whether it can get this response: by opcode, opaque and key of a packet, by the first word of a text and the flag that it
+    /// repeats.
+    pub(super) fn accepts(&self, reply: &Reply) -> bool {
+        if let Some(opcode) = reply.opcode {
+            return self.kind == Kind::Binary
+                && self.count == u16::from(opcode)
+                && self.tag == reply.tag
+                && (self.key == 0 || reply.key == 0 || self.key == reply.key);
+        }
+        let tag_fits = match reply.tag {
+            0 => self.tag == 0 || reply.word & word::ECHO == 0,
+            tag => self.tag == tag,
+        };
+        tag_fits && self.kind.accepts(self.has(Self::QUIET)) & reply.word != 0
     }
 
     /// Corrects what the response alone says about keys by what was asked.
@@ -264,7 +280,7 @@ impl Pending {
     fn find(&mut self, reply: &Reply) -> Found {
         const STRAYS: u8 = 3;
         let search = |queue: &Self| match reply.opcode {
-            Some(opcode) => queue.find_binary(reply, opcode),
+            Some(_) => queue.find_binary(reply),
             None => queue.find_text(reply),
         };
         let found = search(self);
@@ -281,15 +297,10 @@ impl Pending {
     }
 
     fn find_text(&self, reply: &Reply) -> Found {
-        use super::command::word;
         let (mut quiet, mut several) = (None, false);
         for (index, entry) in self.queue.iter().enumerate() {
             let is_quiet = entry.has(Entry::QUIET);
-            let tag_fits = match reply.tag {
-                0 => entry.tag == 0 || reply.word & word::ECHO == 0,
-                tag => entry.tag == tag,
-            };
-            let fits = tag_fits && entry.kind.accepts(is_quiet) & reply.word != 0;
+            let fits = entry.accepts(reply);
             match (fits, is_quiet) {
                 (true, true) => {
                     several = quiet.is_some();
@@ -308,14 +319,10 @@ impl Pending {
         }
     }
 
-    fn find_binary(&self, reply: &Reply, opcode: u8) -> Found {
+    fn find_binary(&self, reply: &Reply) -> Found {
         let mut found = None;
         for (index, entry) in self.queue.iter().enumerate() {
-            let fits = entry.kind == Kind::Binary
-                && entry.count == u16::from(opcode)
-                && entry.tag == reply.tag
-                && (entry.key == 0 || reply.key == 0 || entry.key == reply.key);
-            if !fits {
+            if !entry.accepts(reply) {
                 // It is answered before anything that comes after it.
                 if !entry.has(Entry::QUIET) && (self.sure || found.is_some()) {
                     break;
@@ -361,7 +368,7 @@ impl Pending {
 
     fn orphan(&mut self, reply: &Reply, message: &mut Message) {
         self.give_up();
-        if reply.opcode.is_none() && reply.word != super::command::word::ITEMS {
+        if reply.opcode.is_none() && reply.word != word::ITEMS {
             (message.hits, message.misses) = (0, 0);
         }
         if self.sure {

@@ -82,6 +82,16 @@ impl Reader {
         self.state != State::Idle
     }
 
+    /// Items of the response under way.
+    pub(super) fn items(&self) -> u32 {
+        if self.is_open() { self.items } else { 0 }
+    }
+
+    /// Whether no line or data block is under way.
+    pub(super) fn is_between(&self) -> bool {
+        !matches!(self.state, State::ItemEnd | State::MetaEnd)
+    }
+
     /// How the response under way ends, if `lost` bytes are just that; `most` items can answer its request, if that is known.
     pub(super) fn implied(&self, lost: usize, most: Option<u32>) -> Option<&'static [u8]> {
         let all = most == Some(self.items);

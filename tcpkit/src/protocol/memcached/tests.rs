@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::Direction::{self, ToClient, ToServer};
-use crate::protocol::testing::{Driver, Pairs, rendered};
+use crate::protocol::testing::{Driver, Pair, Pairs, rendered};
 use crate::protocol::{Mark, Message, Role, Text};
 
 fn tcp() -> Driver {
@@ -27,7 +27,7 @@ fn talk(requests: &[u8], responses: &[u8]) -> Pairs {
 
 /// `request => status [hits/misses]` of each pair.
 fn lines(pairs: &Pairs) -> Vec<String> {
-    let line = |pair: &crate::protocol::testing::Pair| {
+    let line = |pair: &Pair| {
         let (asked, _) = rendered(&Memcached, &pair.asked, 255);
         let status = Memcached.status(pair.response.status);
         let (hits, misses) = (pair.response.hits, pair.response.misses);
@@ -652,39 +652,148 @@ fn datagrams_pair_by_request_id() {
         .ask(&datagram(2, 0, 1, b"get b c\r\n"));
     driver.reply(&datagram(2, 0, 1, b"END\r\n"));
     driver.reply(&datagram(1, 0, 1, b"VALUE a 0 1\r\nx\r\nEND\r\n"));
+    driver.wait(201);
     assert_eq!(
         lines(&driver.pairs()),
-        ["get b c => OK 0/2", "get a => OK 1/0"]
+        ["get a => OK 1/0", "get b c => OK 0/2"]
     );
 }
 
-#[test]
-fn a_response_of_several_datagrams_ends_with_the_last_to_come() {
+/// What is told of these datagrams in whatever order they come, after an exchange of another id: pairs and the sizes of
+/// their responses, sorted; orphans, one-way messages and requests without a response.
+fn told_of(order: &[Vec<u8>]) -> (Vec<(String, usize)>, [usize; 3]) {
     let mut driver = udp();
-    driver.ask(&datagram(9, 0, 1, b"get a b\r\n"));
-    driver.reply(&datagram(9, 0, 3, b"VALUE a 0 10\r\n0123"));
-    driver.reply(&datagram(9, 1, 3, b"456789\r\nVAL"));
-    driver.reply(&datagram(9, 2, 3, b"UE b 0 1\r\nx\r\nEND\r\n"));
-    let pairs = driver.pairs();
-    let more: Vec<bool> = pairs
-        .made
-        .iter()
-        .map(|p| p.response.has(Message::MORE))
+    driver.ask(&datagram(1, 0, 1, b"version\r\n"));
+    driver.reply(&datagram(1, 0, 1, b"VERSION 1.6\r\n"));
+    for datagram in order {
+        let asks = [&b"get"[..], b"set", b"mg", b"mn"];
+        let direction = match asks.iter().any(|word| datagram[8..].starts_with(word)) {
+            true => ToServer,
+            false => ToClient,
+        };
+        driver.feed(direction, datagram);
+    }
+    driver.close();
+    let mut pairs = driver.pairs();
+    pairs.made.remove(0);
+    let mut told: Vec<_> = lines(&pairs)
+        .into_iter()
+        .zip(&pairs.made)
+        .map(size)
         .collect();
-    assert_eq!(more, [true, true, false]);
-    assert_eq!(pairs.made[2].response.hits, 2);
-    assert_eq!((pairs.unanswered, pairs.orphans), (0, 0));
+    told.sort();
+    (told, [pairs.orphans, pairs.one_way, pairs.unanswered])
+}
+
+/// The line and the size of the response, 0 where it is not sure which it is.
+fn size((line, pair): (String, &Pair)) -> (String, usize) {
+    let size = pair.response.end - pair.response.start;
+    match pair.response.has(Message::UNSURE) {
+        true => (line + " unsure", 0),
+        false => (line, size as usize),
+    }
+}
+
+/// Every order of these.
+fn orders(all: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+    let Some((first, rest)) = all.split_first() else {
+        return vec![Vec::new()];
+    };
+    let insert = |order: Vec<Vec<u8>>| {
+        (0..=order.len()).map(move |place| {
+            let mut order = order.clone();
+            order.insert(place, first.clone());
+            order
+        })
+    };
+    orders(rest).into_iter().flat_map(insert).collect()
+}
+
+/// A `get` of three keys, two of which are there: 1.6 answers each item, and the end, by a series of its own.
+fn three_keys() -> Vec<Vec<u8>> {
+    vec![
+        datagram(8, 0, 1, b"get x\r\n"),
+        datagram(9, 0, 1, b"get a b c\r\n"),
+        datagram(9, 0, 2, b"VALUE a 0 10\r\n0123"),
+        datagram(9, 1, 2, b"456789\r\n"),
+        datagram(9, 0, 2, b"VALUE b 0 14\r\n0123"),
+        datagram(9, 1, 2, b"0123456789\r\nEND\r\n"),
+        datagram(8, 0, 1, b"END\r\n"),
+    ]
 }
 
 #[test]
-fn datagrams_out_of_order_still_complete() {
+fn a_response_of_many_datagrams_is_the_same_in_any_order() {
+    let all = three_keys();
+    let size = all[2..6].iter().map(Vec::len).sum();
+    let expected = [
+        ("get a b c => OK 2/1".to_owned(), size),
+        ("get x => OK 0/1".to_owned(), 13),
+    ];
+    let orders = orders(&all);
+    assert_eq!(orders.len(), 5040);
+    for order in orders {
+        let (told, others) = told_of(&order);
+        assert_eq!((&told[..], others), (&expected[..], [0; 3]), "{order:?}");
+    }
+}
+
+/// Copies that come before the answer is complete are one-way, whatever they are copies of.
+#[test]
+fn copies_of_datagrams_change_no_pair() {
+    let all = three_keys();
+    let (expected, _) = told_of(&all);
+    for (index, copied) in all.iter().enumerate() {
+        let mut order = all.clone();
+        order.insert(index, copied.clone());
+        assert_eq!(told_of(&order), (expected.clone(), [0, 1, 0]), "{index}");
+    }
+}
+
+/// Whatever is lost, what is told of the rest is right: nothing that lost datagrams is told whole, or the end of which nobody saw.
+#[test]
+fn what_is_lost_of_a_response_is_said() {
+    let asked = datagram(9, 0, 1, b"get a\r\n");
+    let parts = [
+        datagram(9, 0, 3, b"VALUE a 0 10\r\n0123"),
+        datagram(9, 1, 3, b"456789"),
+        datagram(9, 2, 3, b"\r\nEND\r\n"),
+    ];
+    for lost in 0..3 {
+        let mut order = vec![asked.clone()];
+        order.extend(parts.iter().cloned());
+        order.remove(1 + lost);
+        let mut driver = udp();
+        driver.ask(&order[0]);
+        for part in &order[1..] {
+            driver.reply(part);
+        }
+        driver.close();
+        let pairs = driver.pairs();
+        let pair = &pairs.made[0];
+        assert!(pair.response.has(Message::CUT), "{lost}");
+        assert_eq!(pair.response.has(Message::UNSURE), lost == 0);
+        let size = pair.response.end - pair.response.start;
+        assert_eq!(size as usize, order[1].len() + order[2].len());
+    }
+}
+
+/// A hole is waited for as long as the window, and what comes behind it is counted.
+#[test]
+fn a_large_response_with_a_hole_is_one_that_is_cut() {
     let mut driver = udp();
     driver.ask(&datagram(9, 0, 1, b"get a\r\n"));
-    driver.reply(&datagram(9, 1, 2, b"56789\r\nEND\r\n"));
-    driver.reply(&datagram(9, 0, 2, b"VALUE a 0 10\r\n01234"));
+    driver.reply(&datagram(9, 0, 100, b"VALUE a 0 9900\r\n0123"));
+    for sequence in 2..100 {
+        driver.reply(&datagram(9, sequence, 100, &[b'x'; 92]));
+    }
+    assert_eq!(driver.told.len(), 1);
+    driver.wait(201);
     let pairs = driver.pairs();
-    assert_eq!((pairs.made.len(), pairs.unanswered), (2, 0));
-    assert!(!pairs.made[1].response.has(Message::MORE));
+    let response = &pairs.made[0].response;
+    assert!(response.has(Message::CUT) && !response.has(Message::UNSURE));
+    assert_eq!(response.end - response.start, 28 + 98 * 100);
+    assert_eq!((pairs.orphans, pairs.made.len()), (0, 1));
 }
 
 /// When a response began is not known where its first datagram is missing.
@@ -694,7 +803,104 @@ fn a_response_without_its_first_datagram_is_unsure() {
     driver.ask(&datagram(9, 0, 1, b"get a\r\n"));
     driver.reply(&datagram(9, 1, 3, b"345\r\n"));
     driver.reply(&datagram(9, 2, 3, b"END\r\n"));
-    assert!(certain(&driver).iter().all(|certain| !certain));
+    driver.wait(201).wait(201);
+    assert_eq!(certain(&driver), [false]);
+}
+
+/// Commands in one datagram have one id: the kind of the response says whose it is, or nothing does.
+#[test]
+fn commands_in_one_datagram_are_told_apart_by_their_responses() {
+    let commands = datagram(3, 0, 1, b"get a\r\nset b 0 0 1\r\nx\r\nmn\r\n");
+    let all = [
+        commands,
+        datagram(3, 0, 1, b"VALUE a 0 1\r\nx\r\nEND\r\n"),
+        datagram(3, 0, 1, b"STORED\r\n"),
+        datagram(3, 0, 1, b"MN\r\n"),
+    ];
+    for order in orders(&all) {
+        let (told, others) = told_of(&order);
+        let lines: Vec<_> = told.iter().map(|(line, _)| &line[..]).collect();
+        assert_eq!(lines, ["get a => OK 1/0", "mn => OK", "set b 0 0 1 => OK"]);
+        assert_eq!(others, [0; 3]);
+    }
+    let alike = [
+        datagram(3, 0, 1, b"get a\r\nget b\r\n"),
+        datagram(3, 0, 1, b"VALUE a 0 1\r\nx\r\nEND\r\n"),
+        datagram(3, 0, 1, b"END\r\n"),
+    ];
+    for mut order in orders(&alike) {
+        for lost in [false, true] {
+            if lost {
+                order.retain(|datagram| !datagram.ends_with(b"x\r\nEND\r\n"));
+            }
+            let (told, [orphans, ..]) = told_of(&order);
+            assert!(
+                told.iter().all(|(line, _)| line.ends_with("unsure")),
+                "{told:?}"
+            );
+            assert_eq!((told.len(), orphans), (2, 0));
+        }
+    }
+}
+
+/// A quiet command beside others may stay silent.
+#[test]
+fn quiet_commands_beside_others_are_one_way() {
+    let mut driver = udp();
+    driver.ask(&datagram(3, 0, 1, b"mg a v q\r\nmg b v q\r\nmn\r\n"));
+    driver.reply(&datagram(3, 0, 1, b"VA 1\r\nx\r\n"));
+    driver.reply(&datagram(3, 0, 1, b"MN\r\n"));
+    driver.close();
+    let pairs = driver.pairs();
+    assert_eq!(lines(&pairs), ["mn => OK"]);
+    assert_eq!((pairs.orphans, pairs.unanswered), (0, 0));
+}
+
+/// A client that numbers all its requests alike and waits: a request that was not seen does not shift what comes
+/// after it.
+#[test]
+fn one_id_for_all_shifts_no_pair() {
+    let value = |n: usize| format!("VALUE k{n} 0 {n}\r\n{}\r\nEND\r\n", "v".repeat(n));
+    for lost in 0..10 {
+        let mut driver = udp();
+        for n in 0..20 {
+            if n != lost {
+                driver.ask(&datagram(0, 0, 1, format!("get k{n}\r\n").as_bytes()));
+            }
+            driver.reply(&datagram(0, 0, 1, value(n).as_bytes()));
+        }
+        driver.close();
+        let pairs = driver.pairs();
+        assert_eq!((pairs.made.len(), pairs.orphans), (19, 1), "{lost}");
+        for pair in &pairs.made {
+            let (asked, _) = rendered(&Memcached, &pair.asked, 255);
+            let n = asked[5..].parse().unwrap();
+            let size = pair.response.end - pair.response.start;
+            assert_eq!(size as usize, 8 + value(n).len(), "{asked}");
+        }
+    }
+}
+
+/// A snap length leaves the beginning of each datagram.
+#[test]
+fn datagrams_that_are_cut_are_used_as_far_as_they_go() {
+    let mut driver = udp();
+    driver.feed_cut(ToServer, &datagram(4, 0, 1, b"get a"), 30);
+    driver.feed_cut(
+        ToClient,
+        &datagram(4, 0, 2, b"VALUE a 0 2000\r\n0123"),
+        1300,
+    );
+    driver.feed_cut(ToClient, &datagram(4, 1, 2, b"0123"), 650);
+    driver.ask(&datagram(5, 0, 1, b"get b\r\n"));
+    driver.reply(&datagram(5, 0, 1, b"END\r\n"));
+    driver.close();
+    let pairs = driver.pairs();
+    assert_eq!(lines(&pairs), ["get b => OK 0/1", "get a => OK 1/0"]);
+    let cut = &pairs.made[1];
+    assert!(cut.request.has(Message::CUT) && cut.response.has(Message::CUT));
+    assert_eq!(cut.request.end - cut.request.start, 8 + 5 + 30);
+    assert_eq!(cut.response.end - cut.response.start, 28 + 1300 + 12 + 650);
 }
 
 #[test]

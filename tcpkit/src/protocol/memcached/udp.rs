@@ -1,49 +1,38 @@
 //! Datagrams: a frame header of 8 bytes, then text or binary as over TCP (doc/protocol.txt, "UDP protocol").
 //!
-//! The request id pairs. A request is one datagram. A response may be several, each of which is told
-//! as a response, [`Message::MORE`] on all but the last; and a server since 1.6 numbers the datagrams of
-//! each item on their own, so that a `get` of many keys is answered by several such series, the last of
-//! which has the `END`. So the datagrams are read in their order, and the grammar says when the response
-//! ends. Where one is missing or comes late, the response ends with the count of its series.
+//! A request is one datagram, and a response one or more, which [`answer`] puts together. The request id pairs. Where
+//! several requests wait that have the same, as several commands in one datagram do, the kind of a response has to say whose it
+//! is; where it fits more than one, it is [`Message::UNSURE`] for them all, since datagrams have no order, and any may be
+//! lost. Quiet commands beside others are told as one-way.
 //!
-//! Several commands in one datagram are answered by one response each, all with the same id, in
-//! order; quiet ones among them are told as one-way, since the id cannot tell whose response it is.
+//! Within the reordering window datagrams may come in any order. What came ahead of its time is held back, and told when its time
+//! has come or the window has passed ([`Exchange::release`]): later datagrams of a series, a response before its
+//! request, and a response that leaves keys out of those asked for, of which another datagram may still hold an item. One that
+//! comes again, just as it was, is one-way, as long as it cannot be another request.
+
+mod answer;
+mod frame;
+mod scan;
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
-use super::binary;
-use super::command;
-use super::pending::Entry;
-use super::reply::{Done, Progress, Reader};
-use super::{Head, Step, find, request};
+use foldhash::quality::FixedState;
+
+use self::answer::{Answer, Datagram, End, Part};
+use self::frame::{FRAME, Frame};
+use super::command::{self, Kind, word};
+use super::pending::{Entry, Reply};
+use super::reply::Done;
+use super::{Head, Step, binary, find, request};
 use crate::flow::Direction;
-use crate::limits::{KEPT_BYTES, MEMCACHED_UDP};
+use crate::limits::{
+    KEPT_BYTES, MEMCACHED_ANSWERED, MEMCACHED_ASKED, MEMCACHED_REPEAT_TIME, MEMCACHED_UDP,
+    REORDER_FRAMES, REORDER_TIME,
+};
+use crate::protocol::window::Since;
 use crate::protocol::{Input, Message, Output, Parsed, Probe, Role, Text, Verdict};
-
-/// Length of the frame header in bytes.
-const FRAME: usize = 8;
-
-/// The frame header.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    id: u16,
-    sequence: u16,
-    total: u16,
-    reserved: u16,
-}
-
-impl Frame {
-    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (&[i0, i1, s0, s1, t0, t1, r0, r1], payload) = bytes.split_first_chunk::<FRAME>()?;
-        let frame = Self {
-            id: u16::from_be_bytes([i0, i1]),
-            sequence: u16::from_be_bytes([s0, s1]),
-            total: u16::from_be_bytes([t0, t1]),
-            reserved: u16::from_be_bytes([r0, r1]),
-        };
-        (frame.sequence < frame.total).then_some((frame, payload))
-    }
-}
+use crate::source::Timestamp;
 
 /// What a datagram looks like.
 pub(super) fn probe(bytes: &[u8]) -> Probe {
@@ -58,13 +47,60 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
     }
 }
 
+/// A request that waits.
+#[derive(Debug)]
+struct Asked {
+    id: u16,
+    /// Tells it apart from others of the same id.
+    place: u16,
+    entry: Entry,
+    /// Of its datagram.
+    print: u64,
+    time: Timestamp,
+    /// It was told as one-way.
+    silent: bool,
+    /// A response may have been its own, or not.
+    vague: bool,
+}
+
+impl Asked {
+    /// What pairs it.
+    fn pair(&self) -> u64 {
+        pair(self.id, self.place)
+    }
+}
+
+/// What pairs a request, and its response: the id, and what tells apart requests that have the same.
+fn pair(id: u16, place: u16) -> u64 {
+    u64::from(place) << 16 | u64::from(id)
+}
+
 /// State of one conversation over UDP.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    /// What was asked, by request id, oldest first.
-    asked: VecDeque<(u16, Entry)>,
-    /// Responses of several datagrams that are not complete.
-    parts: VecDeque<Part>,
+    /// Datagrams so far.
+    datagrams: u32,
+    /// Oldest first.
+    asked: VecDeque<Asked>,
+    /// Responses that are not complete, or wait for something.
+    answers: VecDeque<Answer>,
+    /// Ids of the latest responses that were told.
+    answered: VecDeque<u16>,
+    /// The latest datagrams of responses, by what is in them.
+    prints: VecDeque<(u16, u64)>,
+    /// The id asked last.
+    last: Option<u16>,
+    /// Not all requests have had the same id.
+    varied: bool,
+}
+
+/// Whose a response is.
+enum Whose {
+    Nobodys,
+    /// Of the request at this place.
+    Ones(usize),
+    /// It may be of any of several.
+    Anyones,
 }
 
 impl Exchange {
@@ -75,8 +111,7 @@ impl Exchange {
         input: &Input<'_>,
         out: &mut Output,
     ) -> Parsed {
-        let consumed = input.bytes.len();
-        let before = out.messages.len();
+        self.datagrams = self.datagrams.wrapping_add(1);
         let result = match Frame::read(input.bytes) {
             None => Err("a datagram without a frame header"),
             Some((frame, payload)) if direction == Direction::ToServer => {
@@ -84,15 +119,39 @@ impl Exchange {
             }
             Some((frame, payload)) => self.response(frame, payload, input, out),
         };
-        // The frame header belongs to the first message, and the last one ends the datagram.
-        if let Some(first) = out.messages.get_mut(before) {
-            first.start = input.offset;
-        }
-        let verdict = result.err().map_or(Verdict::Continue, Verdict::Malformed);
         Parsed {
-            consumed,
+            consumed: input.bytes.len(),
             skip: 0,
-            verdict,
+            verdict: result.err().map_or(Verdict::Continue, Verdict::Malformed),
+        }
+    }
+
+    /// Whether something is held back.
+    pub(super) fn holds(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// The memory that waiting requests and responses take.
+    pub(super) fn bytes(&self) -> usize {
+        let answers: usize = self.answers.iter().map(Answer::bytes).sum();
+        self.asked.capacity() * size_of::<Asked>() + answers
+    }
+
+    /// Tells what need not be held back any longer at `now`; all of it where nothing more will come.
+    pub(super) fn release(&mut self, now: Option<Timestamp>, out: &mut Output) {
+        for _ in 0..self.answers.len() {
+            let Some(mut answer) = self.answers.pop_front() else {
+                return;
+            };
+            let over = now.is_none_or(|now| answer.since.is_over(now, self.datagrams));
+            match now {
+                Some(time) if over && answer.has_holes() => {
+                    let datagrams = self.datagrams;
+                    answer.give_up(Since { time, datagrams });
+                    self.settle(answer, false, out);
+                }
+                _ => self.settle(answer, over, out),
+            }
         }
     }
 
@@ -104,20 +163,28 @@ impl Exchange {
         out: &mut Output,
     ) -> Result<(), &'static str> {
         let before = out.messages.len();
+        let print = print(input);
+        let again = self.begin(frame.id, print, input.last.time, out);
         let mut at = FRAME;
         while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let head = match request(rest, 0) {
-                Step::More => return Err("a datagram that ends within a request"),
-                Step::Bad(why) => return Err(why),
-                Step::Done(head) => head,
-            };
+            let head = head(rest, input.lost)?;
             let len = usize::try_from(head.total())
                 .unwrap_or(usize::MAX)
                 .min(rest.len());
-            let mut message = message(Role::Request, frame, at, at + len, input);
-            self.ask(frame, &head, at, &mut message);
-            if head.total() > rest.len() as u64 {
+            let last = at + len == input.bytes.len();
+            let mut message = request_message(at, at + len, last, input);
+            message.command = head.command;
+            message.text = Text::Input {
+                start: at as u32,
+                len: head.text.min(KEPT_BYTES).min(len) as u32,
+            };
+            message.text_len = head.text_len;
+            if head.total() > rest.len() as u64 || last && input.lost > 0 {
                 message.flags |= Message::CUT;
+            }
+            match head.entry {
+                Some(entry) if !again => self.ask(frame.id, entry, print, &mut message),
+                _ => message.role = Role::OneWay,
             }
             out.messages.push(message);
             at += len;
@@ -131,6 +198,9 @@ impl Exchange {
                 (message.role, message.id) = (Role::OneWay, None);
                 message.flags &= !Message::QUIET;
             }
+            for asked in self.asked.iter_mut().filter(|asked| asked.print == print) {
+                asked.silent |= asked.entry.has(Entry::QUIET);
+            }
         }
         if payload.is_empty() {
             Err("a datagram without a request")
@@ -139,24 +209,60 @@ impl Exchange {
         }
     }
 
-    fn ask(&mut self, frame: Frame, head: &Head, at: usize, message: &mut Message) {
-        message.command = head.command;
-        message.text = Text::Input {
-            start: at as u32,
-            len: head.text.min(KEPT_BYTES) as u32,
-        };
-        message.text_len = head.text_len;
-        let Some(entry) = head.entry else {
-            (message.role, message.id) = (Role::OneWay, None);
-            return;
-        };
+    /// A datagram of requests: whether it came before. If not, older requests of its id are given up by their client, and so are
+    /// those of which nobody knows whether they were answered.
+    fn begin(&mut self, id: u16, print: u64, time: Timestamp, out: &mut Output) -> bool {
+        self.varied |= self.last.is_some_and(|last| last != id);
+        self.last = Some(id);
+        let same = |asked: &Asked| asked.id == id && asked.print == print && !asked.vague;
+        let waits = |asked: &Asked| !time.is_past(asked.time, MEMCACHED_REPEAT_TIME);
+        if self.asked.iter().any(|asked| same(asked) && waits(asked)) {
+            return true;
+        }
+        self.asked.retain(|asked| {
+            let settled = asked.vague && time.is_past(asked.time, REORDER_TIME);
+            asked.id != id || waits(asked) && !settled
+        });
+        let early = self.answers.iter().position(|answer| answer.id == id);
+        match early.and_then(|index| self.answers.get(index)) {
+            Some(answer) if answer.early && !self.may_overtake(answer, time) => {
+                if let Some(answer) = early.and_then(|index| self.answers.remove(index)) {
+                    self.settle(answer, true, out);
+                }
+            }
+            Some(_) => return false,
+            None => {}
+        }
+        self.prints.retain(|(of, _)| *of != id);
+        false
+    }
+
+    /// Whether the response can be of a request that comes after it, sent at `time`: where a client numbers all its requests alike,
+    /// it is of one that was not seen.
+    fn may_overtake(&self, answer: &Answer, time: Timestamp) -> bool {
+        self.varied || answer.begun().is_some_and(|begun| time <= begun.time)
+    }
+
+    fn ask(&mut self, id: u16, entry: Entry, print: u64, message: &mut Message) {
         if entry.has(Entry::QUIET) {
             message.flags |= Message::QUIET;
         }
-        if self.asked.len() >= MEMCACHED_UDP {
+        let others = self.asked.iter().filter(|asked| asked.id == id);
+        let place = others.map(|asked| asked.place).max();
+        let asked = Asked {
+            id,
+            place: place.map_or(0, |place| place.wrapping_add(1)),
+            entry,
+            print,
+            time: message.last.time,
+            silent: false,
+            vague: false,
+        };
+        message.id = Some(asked.pair());
+        if self.asked.len() >= MEMCACHED_ASKED {
             self.asked.pop_front();
         }
-        self.asked.push_back((frame.id, entry));
+        self.asked.push_back(asked);
     }
 
     /// One datagram of a response, or several responses in one datagram.
@@ -167,242 +273,250 @@ impl Exchange {
         input: &Input<'_>,
         out: &mut Output,
     ) -> Result<(), &'static str> {
-        let before = out.messages.len();
-        let mut part = self.take_part(frame.id);
-        let fresh = part.received == 0;
-        part.count(frame);
-        let mut at = FRAME;
-        if part.in_order {
-            let read = part.scan.feed(payload, &mut |end, done| {
-                let end = FRAME + end;
-                let mut message = message(Role::Response, frame, at, end, input);
-                message.text = done.text.map_or(Text::None, |(from, to)| Text::Input {
-                    start: (FRAME + from) as u32,
-                    len: (to - from).min(KEPT_BYTES) as u32,
-                });
-                self.fill(frame.id, &done, &mut message);
-                out.messages.push(message);
-                at = end;
-            });
-            match read {
-                Err(why) if fresh && frame.total == 1 => return Err(why),
-                Err(_) => part.in_order = false,
-                Ok(()) => {}
-            }
-        }
-        if part.headless {
-            // When the response began is not known.
-            for message in out.messages.get_mut(before..).unwrap_or_default() {
-                message.flags |= Message::UNSURE;
-            }
-        }
-        let more = if part.in_order {
-            part.scan.is_amid()
-        } else {
-            part.received < part.total
-        };
-        if more || at == FRAME {
-            let mut message = message(Role::Response, frame, at, input.bytes.len(), input);
-            if part.headless {
-                message.flags |= Message::UNSURE;
-            }
-            if more {
-                message.flags |= Message::MORE;
-                self.parts.push_back(part);
-            }
+        let asked = self.asked.iter().any(|asked| asked.id == frame.id);
+        let print = print(input);
+        if self.prints.contains(&(frame.id, print)) {
+            let mut message = request_message(FRAME, input.bytes.len(), true, input);
+            message.role = Role::OneWay;
             out.messages.push(message);
+            return Ok(());
+        }
+        if self.prints.len() >= REORDER_FRAMES as usize {
+            self.prints.pop_front();
+        }
+        self.prints.push_back((frame.id, print));
+        let now = Since {
+            time: input.last.time,
+            datagrams: self.datagrams,
+        };
+        let found = self.answers.iter().position(|one| one.id == frame.id);
+        let known = found.and_then(|index| self.answers.remove(index));
+        let fresh = known.is_none();
+        let mut answer = known.unwrap_or_else(|| Answer::new(frame.id, now));
+        answer.early |= fresh && !asked;
+        let datagram = Datagram {
+            frame,
+            payload,
+            lost: input.lost,
+            start: input.offset,
+            seen: (input.first, input.last),
+        };
+        let result = answer.take(&datagram, now);
+        if result.is_err() && fresh && frame.total == 1 {
+            return result;
+        }
+        let over = answer.is_full() || answer.early && self.answered.contains(&frame.id);
+        self.settle(answer, over, out);
+        if self.answers.len() > MEMCACHED_UDP
+            && let Some(oldest) = self.answers.pop_front()
+        {
+            self.settle(oldest, true, out);
         }
         Ok(())
     }
 
-    /// The response of this request id, as far as it came.
-    fn take_part(&mut self, id: u16) -> Part {
-        let found = self.parts.iter().position(|part| part.id == id);
-        if let Some(part) = found.and_then(|index| self.parts.remove(index)) {
-            return part;
+    /// Tells what is complete of an answer, or all of it where nothing more will come, and keeps the rest.
+    fn settle(&mut self, mut answer: Answer, over: bool, out: &mut Output) {
+        if over {
+            answer.end();
         }
-        if self.parts.len() >= MEMCACHED_UDP {
-            self.parts.pop_front();
+        while answer.is_whole()
+            && let Some(end) = answer.ends.pop_front()
+        {
+            if !self.tell(&mut answer, &end, over, out) {
+                answer.ends.push_front(end);
+                break;
+            }
         }
-        Part::new(id)
+        if over {
+            self.tell_cut(&answer, out);
+        } else if !answer.is_told() {
+            self.answers.push_back(answer);
+        }
     }
 
-    /// Status, hits and misses of a response.
-    fn fill(&mut self, id: u16, done: &Done, message: &mut Message) {
-        done.fill(message);
+    /// Tells a response that has ended; false, and nothing done, where something has to be waited for.
+    fn tell(&mut self, answer: &mut Answer, end: &End, over: bool, out: &mut Output) -> bool {
+        let whose = self.whose(answer.id, Some(&end.done.reply));
+        if matches!(whose, Whose::Nobodys) && !over {
+            return false;
+        }
+        let listed = end.done.reply.word & (word::ITEMS | word::LINES) != 0;
+        let (mut part, mut done) = (end.part, end.done);
+        if listed {
+            part.join(&answer.loose);
+            done.hits += answer.items;
+            done.reply.items += answer.items;
+        }
+        let mut message = response_message(&part);
+        done.fill(&mut message);
         if command::is_error(message.status) {
             message.flags |= Message::ERROR;
         }
-        let asked = self.asked.iter().position(|(asked, _)| *asked == id);
-        match asked.and_then(|index| self.asked.remove(index)) {
-            Some((_, entry)) => entry.count_keys(&done.reply, message),
-            None if done.reply.opcode.is_none() && done.reply.word != command::word::ITEMS => {
-                (message.hits, message.misses) = (0, 0);
-            }
-            None => {}
-        }
-    }
-}
-
-fn message(role: Role, frame: Frame, from: usize, to: usize, input: &Input<'_>) -> Message {
-    let (start, end) = (input.offset + from as u64, input.offset + to as u64);
-    // The frame header belongs to the first message.
-    let first = input.mark(from - FRAME);
-    let mut message = Message::new(role, start, end, first, input.last);
-    message.id = Some(u64::from(frame.id));
-    message
-}
-
-/// A response of several datagrams.
-#[derive(Debug)]
-struct Part {
-    id: u16,
-    /// Datagrams in the series, and how many of them came.
-    total: u16,
-    received: u16,
-    in_order: bool,
-    /// The first datagram that came is not the first of its series.
-    headless: bool,
-    /// No datagram came yet.
-    fresh: bool,
-    scan: Scan,
-}
-
-impl Part {
-    fn new(id: u16) -> Self {
-        Self {
-            id,
-            total: 0,
-            received: 0,
-            in_order: true,
-            headless: false,
-            fresh: true,
-            scan: Scan::default(),
-        }
-    }
-
-    /// Counts a datagram; whether it follows the one before shows in `in_order`.
-    fn count(&mut self, frame: Frame) {
-        if self.received >= self.total {
-            (self.total, self.received) = (frame.total, 0);
-        }
-        self.headless |= self.fresh && frame.sequence > 0;
-        self.fresh = false;
-        self.in_order &= frame.sequence == self.received && frame.total == self.total;
-        self.received = self.received.saturating_add(1);
-    }
-}
-
-/// Reads responses from datagrams that follow each other.
-#[derive(Debug, Default)]
-struct Scan {
-    reader: Reader,
-    /// A line or header that the last datagram ended in.
-    tail: Vec<u8>,
-    /// Bytes of a data block that are still to come.
-    skip: u64,
-    /// Among the packets of one response.
-    stats: bool,
-}
-
-impl Scan {
-    fn is_amid(&self) -> bool {
-        self.reader.is_open() || self.stats || !self.tail.is_empty() || self.skip > 0
-    }
-
-    /// Tells every response that ends in `bytes`, and where.
-    fn feed(
-        &mut self,
-        bytes: &[u8],
-        each: &mut dyn FnMut(usize, Done),
-    ) -> Result<(), &'static str> {
-        let skip = usize::try_from(self.skip)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        self.skip -= skip as u64;
-        let rest = bytes.get(skip..).unwrap_or_default();
-        let mut before = std::mem::take(&mut self.tail);
-        let old = before.len();
-        if old == 0 {
-            let used = self.read(rest, &mut |end, done| each(skip + end, done))?;
-            before.extend_from_slice(rest.get(used..).unwrap_or_default());
-        } else {
-            before.extend_from_slice(rest);
-            let used = self.read(&before, &mut |end, mut done| {
-                // A text that begins in the datagram before is not told.
-                let here = |at: usize| Some(skip + at.checked_sub(old)?);
-                done.text = done
-                    .text
-                    .and_then(|(from, to)| Some((here(from)?, here(to)?)));
-                each(here(end).unwrap_or(skip), done);
-            })?;
-            before.drain(..used);
-        }
-        self.tail = before;
-        Ok(())
-    }
-
-    /// Tells every response that ends in `bytes`, and where; returns how many of the bytes were used.
-    fn read(
-        &mut self,
-        bytes: &[u8],
-        each: &mut dyn FnMut(usize, Done),
-    ) -> Result<usize, &'static str> {
-        let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let (used, skip, done) = match self.one(rest) {
-                Step::More => break,
-                Step::Bad(why) => return Err(why),
-                Step::Done(found) => found,
-            };
-            let data = usize::try_from(skip).unwrap_or(usize::MAX);
-            let here = data.min(rest.len() - used);
-            self.skip = skip - here as u64;
-            at += used + here;
-            if let Some(mut done) = done {
-                let begun = at - used - here;
-                done.text = done.text.map(|(from, to)| (begun + from, begun + to));
-                each(at, done);
-            }
-        }
-        Ok(at)
-    }
-
-    /// One step: bytes used, bytes to step over after them, the response that they end.
-    fn one(&mut self, bytes: &[u8]) -> Step<(usize, u64, Option<Done>)> {
-        if bytes.first() == Some(&binary::RESPONSE) && !self.reader.is_open() {
-            return match binary::response(bytes) {
-                Step::More => Step::More,
-                Step::Bad(why) => Step::Bad(why),
-                Step::Done(packet) => {
-                    self.stats = packet.more;
-                    let skip = packet.body + u64::from(packet.trailer);
-                    Step::Done((
-                        packet.len,
-                        skip,
-                        (!packet.more).then(|| Done::packet(&packet)),
-                    ))
+        match whose {
+            Whose::Nobodys => {
+                message.id = Some(pair(answer.id, 0));
+                if !listed && done.reply.opcode.is_none() {
+                    (message.hits, message.misses) = (0, 0);
                 }
-            };
+            }
+            Whose::Anyones => {
+                self.doubt(answer.id, &message, Some(&done.reply), out);
+                (answer.loose, answer.items) = (Part::default(), 0);
+                return true;
+            }
+            Whose::Ones(place) => {
+                if !over && self.may_lack(place, &done) {
+                    return false;
+                }
+                let Some(asked) = self.asked.remove(place) else {
+                    return true;
+                };
+                message.id = Some(asked.pair());
+                asked.entry.count_keys(&done.reply, &mut message);
+                if asked.silent {
+                    (message.role, message.id) = (Role::OneWay, None);
+                }
+            }
         }
-        match self.reader.step(bytes, 0) {
-            Step::More => Step::More,
-            Step::Bad(why) => Step::Bad(why),
-            Step::Done(Progress::Goes(len)) => Step::Done((len, 0, None)),
-            Step::Done(Progress::Data(len, data)) => Step::Done((len, data, None)),
-            Step::Done(Progress::Ends(len, done)) => Step::Done((len, 0, Some(done))),
+        if listed {
+            (answer.loose, answer.items) = (Part::default(), 0);
         }
+        if !end.text.is_empty() {
+            message.text = out.keep(&end.text);
+        }
+        out.messages.push(message);
+        self.note_answered(answer.id);
+        true
+    }
+
+    /// Tells what came of a response that has no end.
+    fn tell_cut(&mut self, answer: &Answer, out: &mut Output) {
+        if answer.is_told() {
+            return;
+        }
+        let mut message = response_message(&answer.loose);
+        message.flags |= Message::CUT;
+        match self.whose(answer.id, None) {
+            Whose::Nobodys => message.id = Some(pair(answer.id, 0)),
+            Whose::Anyones => return self.doubt(answer.id, &message, None, out),
+            Whose::Ones(place) => {
+                let Some(asked) = self.asked.remove(place) else {
+                    return;
+                };
+                message.id = Some(asked.pair());
+                if asked.entry.kind == Kind::Get {
+                    message.hits = answer.items;
+                }
+                if asked.silent {
+                    (message.role, message.id) = (Role::OneWay, None);
+                }
+            }
+        }
+        out.messages.push(message);
+        self.note_answered(answer.id);
+    }
+
+    /// A response may be of any of the requests that wait for one such: none of them is sure from here on.
+    fn doubt(&mut self, id: u16, message: &Message, reply: Option<&Reply>, out: &mut Output) {
+        let fits = |asked: &Asked| asked.id == id && asked.fits(reply);
+        let any = self.asked.iter().any(fits);
+        for asked in &mut self.asked {
+            if asked.id == id && !asked.silent && !asked.vague && (!any || fits(asked)) {
+                asked.vague = true;
+                let mut message = message.clone();
+                message.id = Some(asked.pair());
+                message.flags |= Message::UNSURE | Message::MORE;
+                out.messages.push(message);
+            }
+        }
+        self.note_answered(id);
+    }
+
+    /// Whose a response is: of who waits for one of its kind, or else of the only one who waits.
+    fn whose(&self, id: u16, reply: Option<&Reply>) -> Whose {
+        let same = |(_, asked): &(usize, &Asked)| asked.id == id;
+        let waiting = || self.asked.iter().enumerate().filter(same);
+        let mut fitting = waiting().filter(|(_, asked)| asked.fits(reply));
+        let mut found = match (fitting.next(), fitting.next()) {
+            (None, _) => {
+                let mut loud = waiting().filter(|(_, asked)| !asked.silent);
+                (loud.next(), loud.next())
+            }
+            found => found,
+        };
+        match (found.0.take(), found.1) {
+            (None, _) => Whose::Nobodys,
+            (Some((place, asked)), None) if !asked.vague => Whose::Ones(place),
+            _ => Whose::Anyones,
+        }
+    }
+
+    /// Whether another datagram may hold an item that the response seems to lack.
+    fn may_lack(&self, place: usize, done: &Done) -> bool {
+        self.asked.get(place).is_some_and(|asked| {
+            let keys = u32::from(asked.entry.count);
+            asked.entry.kind == Kind::Get && done.status == 0 && keys > 1 && done.reply.items < keys
+        })
+    }
+
+    fn note_answered(&mut self, id: u16) {
+        if self.answered.contains(&id) {
+            return;
+        }
+        if self.answered.len() >= MEMCACHED_ANSWERED {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(id);
     }
 }
 
-impl Done {
-    fn packet(packet: &binary::Packet) -> Self {
-        Self {
-            reply: packet.reply,
-            status: packet.status,
-            hits: packet.hits,
-            misses: packet.misses,
-            text: packet.text,
-        }
+impl Asked {
+    /// Whether it can get this response; where nothing is known of it, any request can.
+    fn fits(&self, reply: Option<&Reply>) -> bool {
+        reply.is_none_or(|reply| self.entry.accepts(reply))
     }
+}
+
+/// What is in a datagram.
+fn print(input: &Input<'_>) -> u64 {
+    FixedState::default().hash_one((input.bytes, input.lost))
+}
+
+/// The request that `bytes` begin with; `lost` bytes are missing behind them.
+fn head(bytes: &[u8], lost: u32) -> Result<Head, &'static str> {
+    let cut: Vec<u8>;
+    let mut step = request(bytes, 0);
+    if matches!(step, Step::More) && lost > 0 && bytes.first() != Some(&binary::REQUEST) {
+        cut = [bytes, b"\r\n"].concat();
+        step = request(&cut, 0);
+    }
+    match step {
+        Step::More => Err("a datagram that ends within a request"),
+        Step::Bad(why) => Err(why),
+        Step::Done(head) => Ok(head),
+    }
+}
+
+/// The message that these bytes of a datagram are, the last one in it or not.
+fn request_message(from: usize, to: usize, last: bool, input: &Input<'_>) -> Message {
+    // The frame header belongs to the first message.
+    let from = if from == FRAME { 0 } else { from };
+    let lost = if last { u64::from(input.lost) } else { 0 };
+    let (start, end) = (input.offset + from as u64, input.offset + to as u64 + lost);
+    Message::new(Role::Request, start, end, input.mark(from), input.last)
+}
+
+fn response_message(part: &Part) -> Message {
+    let (first, last) = part.seen.unwrap_or_default();
+    let end = part.start + part.bytes;
+    let mut message = Message::new(Role::Response, part.start, end, first, last);
+    if part.cut {
+        message.flags |= Message::CUT;
+    }
+    if part.headless {
+        // When it began is not known.
+        message.flags |= Message::UNSURE;
+    }
+    message
 }

@@ -205,6 +205,7 @@ impl Driver {
             first: side.first,
             last: now,
             datagram: false,
+            lost: 0,
         };
         self.out.clear();
         if side.lost {

@@ -287,6 +287,7 @@ fn linear_in_single_bytes() {
             first: Mark::default(),
             last: Mark::default(),
             datagram: false,
+            lost: 0,
         };
         assert_eq!(
             dissector
