@@ -231,13 +231,30 @@ impl Numbers {
     }
 }
 
+/// Batches of pipelined requests, each of which has a segment of its own: clients write so where many threads share a connection.
+fn one_by_one(pair: Pair, batches: &[usize], port: u16) -> Script {
+    let mut script = Script::new(40_000, port);
+    let mut n = 0;
+    for &batch in batches {
+        let mut responses = Vec::new();
+        for _ in 0..batch {
+            let (request, response) = pair(n);
+            script.say(false, &request, 65_000);
+            responses.extend(response);
+            n += 1;
+        }
+        script.say(true, &responses, 1448);
+    }
+    script.close();
+    script
+}
+
 /// One frame in a hundred dropped: how many of the exchanges whose own frames all survived are
 /// found, and how many of those are wrong.
-fn survival(batch: usize, seed: u64) -> (u64, u64, u64, u64) {
+fn survival(script: &Script, rounds: usize, seed: u64) -> (u64, u64, u64, u64) {
     let mut numbers = Numbers(seed);
     let (mut survived, mut found_right, mut resynced, mut wrong) = (0, 0, 0, 0);
-    for _ in 0..20 {
-        let (script, _) = conversation(redis_pair, &vec![batch; 2000 / batch], 65_000, 6379);
+    for _ in 0..rounds {
         let (whole, _) = common::run(&script.frames, 6379, redis());
         let kept: Vec<(u64, &Sent)> = script
             .frames
@@ -285,10 +302,86 @@ fn survival(batch: usize, seed: u64) -> (u64, u64, u64, u64) {
 #[test]
 fn after_a_loss_the_rest_is_found_again() {
     for (batch, seed) in [(1, 88_172_645_463_325_252), (16, 1_234_567_890_123)] {
-        let (survived, found, resynced, wrong) = survival(batch, seed);
+        let (script, _) = conversation(redis_pair, &vec![batch; 2000 / batch], 65_000, 6379);
+        let (survived, found, resynced, wrong) = survival(&script, 20, seed);
         assert!(found * 100 >= survived * 95, "{found} of {survived}");
         assert!(wrong * 10_000 <= resynced, "{wrong} of {resynced}");
     }
+}
+
+/// A request that was lost may be of the same batch as the one behind it, and is answered first.
+#[test]
+fn a_request_behind_a_lost_one_is_no_anchor() {
+    for (batch, seed) in [
+        (2, 7_465_321_987),
+        (4, 98_127_645_431),
+        (8, 1_234_567_890_123),
+    ] {
+        let script = one_by_one(redis_pair, &vec![batch; 2000 / batch], 6379);
+        let (_, _, resynced, wrong) = survival(&script, 30, seed);
+        assert!(resynced > 10_000, "{resynced}");
+        assert!(wrong * 10_000 <= resynced, "{wrong} of {resynced}");
+    }
+}
+
+/// The first request is lost, and the second one of its batch is seen: nobody knows how quiet it was before.
+#[test]
+fn the_first_request_seen_is_no_anchor() {
+    let script = one_by_one(redis_pair, &[4; 20], 6379);
+    // Behind the handshake, and joined in the middle of a batch.
+    for lost in [3..4, 0..4, 0..5, 0..6] {
+        let kept: Vec<(u64, &Sent)> = (1..).zip(&script.frames).collect();
+        let kept: Vec<_> = kept
+            .into_iter()
+            .filter(|(number, _)| !lost.contains(&(*number as usize - 1)))
+            .collect();
+        let (whole, _) = common::run(&script.frames, 6379, redis());
+        let (found, _) = common::run_numbered(&kept, 6379, redis());
+        let truth: BTreeMap<&str, &Found> = whole
+            .iter()
+            .map(|found| (found.request.as_str(), found))
+            .collect();
+        let sure = found
+            .iter()
+            .filter(|one| one.confidence == Some(Confidence::Resynced));
+        assert!(sure.clone().count() > 40, "{lost:?}");
+        for one in sure {
+            assert_eq!(
+                one.response_bytes,
+                truth[one.request.as_str()].response_bytes,
+                "{lost:?} {one:?}"
+            );
+        }
+    }
+}
+
+/// The response to a request is lost, and so is a later request of the same identifier: its response is not the first one's.
+#[test]
+fn an_identifier_that_is_used_again_after_losses_pairs_nothing() {
+    let mut script = Script::new(40_000, 11211);
+    for opaque in [1, 2, 1, 3] {
+        script.say(false, &no_op(0x80, opaque), 1400);
+        script.say(true, &no_op(0x81, opaque), 1400);
+        script.pass(1000);
+    }
+    script.close();
+    // Its response, then the request that is numbered alike.
+    let kept: Vec<(u64, &Sent)> = (1..)
+        .zip(&script.frames)
+        .filter(|(number, _)| ![5, 8].contains(number))
+        .collect();
+    let (found, _) = common::run_numbered(&kept, 11211, memcached());
+    let exact: Vec<_> = found
+        .iter()
+        .filter(|one| one.confidence == Some(Confidence::Exact))
+        .map(|one| one.frames[0])
+        .collect();
+    assert_eq!(exact, [6, 10]);
+    assert!(
+        found
+            .iter()
+            .any(|one| one.frames[0] == 4 && one.confidence == Some(Confidence::Ambiguous))
+    );
 }
 
 /// memcached's no-op in its binary protocol (doc/protocol-binary.xml), which its opaque tells apart.

@@ -12,11 +12,14 @@
 //! those that pipeline in batches) sends the first request of a batch when all earlier ones are
 //! answered. So its answer begins at exactly the offset that the request acknowledged. Such a
 //! request is an *anchor*: requests before it that were still open are [`Confidence::Ambiguous`],
-//! pairs from it on are [`Confidence::Resynced`]. Such a request is the first thing in its segment:
-//! bytes before it were sent with it, and are of a request that is as open as itself. A client that was
-//! seen asking while answers were outstanding is not trusted so far; for it only a quiet moment is an
-//! anchor. While the order is unknown, a client shows that it waits by batches that get just as many
+//! pairs from it on are [`Confidence::Resynced`]. Nothing of its batch may stand before it: the bytes right before it are
+//! the end of a request that was seen, in another segment, or else the server had received them when it sent what the
+//! request acknowledges. A client that was seen asking while answers were outstanding is not trusted so far; for it only a quiet
+//! moment is an anchor. While the order is unknown, a client shows that it waits by batches that get just as many
 //! answers as they hold requests before the next one comes; one that does not is not trusted.
+//!
+//! An identifier pairs no longer where a request waited while bytes of both directions were lost: its response may be among
+//! them, and another request of the same identifier.
 //!
 //! A response that its protocol cannot give to one request ([`Message::UNSURE`]) is a loss of order like
 //! a gap.
@@ -247,6 +250,11 @@ struct Doubt {
     asked: u64,
     /// Where a segment last began just after a request.
     aligned: u64,
+    /// Where the last bytes of the response stream ended, and up to where of the other one the server had received when it
+    /// sent them.
+    heard: (u64, u64),
+    /// When anything had last been heard before bytes of either direction were missing.
+    lost: [Timestamp; 2],
     /// Which requests wait, where that was counted.
     counts: Option<Counts>,
     /// Requests, from the oldest on, that were looked at for having waited too long.
@@ -256,6 +264,9 @@ struct Doubt {
     /// When the request was asked that was answered last, before one that had been asked before it.
     overtook: Option<Timestamp>,
 }
+
+/// Where requests ended while that was not kept: all was in order.
+const ANY: u64 = u64::MAX;
 
 /// Requests that wait.
 #[derive(Clone, Copy, Debug, Default)]
@@ -313,6 +324,7 @@ impl Pairing {
                 let asked = crate::flow::stream::ORIGIN;
                 let doubt = Doubt {
                     asked,
+                    heard: (asked, asked),
                     ..Doubt::default()
                 };
                 (Confidence::Resynced, Some(Box::new(doubt)))
@@ -346,6 +358,9 @@ impl Pairing {
 
     /// From here on it matters how far the client is trusted.
     fn lose_order(&mut self, report: &mut impl Report) {
+        if self.confidence == Confidence::Exact {
+            self.doubt.get_or_insert_default().asked = ANY;
+        }
         self.confidence = Confidence::Resynced;
         if self.trust < TOLD {
             report.hinges();
@@ -361,6 +376,7 @@ impl Pairing {
                 && doubt.counts.is_none()
                 && (doubt.passed, doubt.strays) == (0, 0)
                 && doubt.overtook.is_none()
+                && doubt.lost.iter().all(|lost| *lost < now)
         });
         let rests = self.is_idle()
             && self.unclear == Offset::NONE
@@ -369,10 +385,11 @@ impl Pairing {
             && !self.barrier
             && self.trust >= DISTRUST
             && settled;
-        let asked = doubt.map_or(0, |doubt| doubt.asked);
+        let (asked, heard) = doubt.map_or((0, (0, 0)), |doubt| (doubt.asked, doubt.heard));
+        let in_step = asked == to_server && heard == (to_client, to_server);
         match self.confidence {
             Confidence::Exact if rests => Some(Past::Whole),
-            Confidence::Resynced if rests && asked == to_server => Some(Past::Lossy),
+            Confidence::Resynced if rests && in_step => Some(Past::Lossy),
             _ => None,
         }
     }
@@ -413,8 +430,8 @@ impl Pairing {
         output: &Output,
         report: &mut impl Report,
     ) {
-        if direction == Direction::ToServer && self.confidence != Confidence::Exact {
-            self.note_segment(segment, input, output);
+        if self.confidence != Confidence::Exact {
+            self.note_segment(direction, segment, input, output);
         }
         for plain in &output.plain {
             self.plain(context, direction, plain, segment, input, output, report);
@@ -455,11 +472,21 @@ impl Pairing {
         self.messages(context, direction, segment, input, output, report);
     }
 
-    /// Keeps where requests begin with their segment.
+    /// Keeps where requests begin with their segment, and what a server had received when it sent what.
     #[cold]
-    fn note_segment(&mut self, segment: Segment, input: &Input<'_>, output: &Output) {
+    fn note_segment(
+        &mut self,
+        direction: Direction,
+        segment: Segment,
+        input: &Input<'_>,
+        output: &Output,
+    ) {
         let doubt = self.doubt.get_or_insert_default();
-        if segment.start == doubt.asked {
+        if direction == Direction::ToClient {
+            doubt.heard = (input.offset + input.bytes.len() as u64, segment.received);
+            return;
+        }
+        if matches!(doubt.asked, ANY if !self.barrier) || segment.start == doubt.asked {
             doubt.aligned = segment.start;
         }
         if let Some(last) = output.messages.last() {
@@ -512,8 +539,9 @@ impl Pairing {
             // A request that goes on after an answer has come: its client does not wait.
             self.trust = DISTRUST;
         }
-        if message.id.is_none() {
-            self.note_batch(context, message, segment, report);
+        match message.id {
+            Some(_) => self.heard = message.last.time,
+            None => self.note_batch(context, message, segment, report),
         }
         if self.pending.len() >= limits::PENDING_REQUESTS {
             self.drop_oldest(context, report);
@@ -648,7 +676,9 @@ impl Pairing {
         if !new_batch {
             return;
         }
-        let quiet = message.first.time.is_past(heard, limits::QUIET_TIME);
+        // Before the first message nobody knows how quiet it was.
+        let known = heard > Timestamp::default();
+        let quiet = known && message.first.time.is_past(heard, limits::QUIET_TIME);
         let overlaps = self.has_without(Message::QUIET);
         if self.unclear.get().is_none() && !self.barrier && self.expected().is_none() {
             let certain = !overlaps || !self.is_barred();
@@ -669,7 +699,10 @@ impl Pairing {
         }
         // What stands before it in its segment was sent with it, and is as open as itself.
         let aligned = self.doubt.as_ref().map(|doubt| doubt.aligned);
-        let begins = message.start == segment.start || Some(message.start) == aligned;
+        let begins = match aligned == Some(message.start) {
+            true => true,
+            false => message.start == segment.start && self.had_received(message.start, received),
+        };
         if self.unclear.get().is_some() {
             self.judge_batch(begins);
         }
@@ -682,6 +715,13 @@ impl Pairing {
         if anchors && (self.unclear.get().is_some() || self.is_barred()) {
             self.anchor(context, received, report);
         }
+    }
+
+    /// Whether the server had received all requests before this offset when it sent what ends at `received`. If it had not, those
+    /// of which nothing is known right before it may be of the same batch, and are answered first.
+    fn had_received(&self, start: u64, received: u64) -> bool {
+        let heard = self.doubt.as_ref().map(|doubt| doubt.heard);
+        heard.is_some_and(|(end, had)| end == received && had >= start)
     }
 
     /// Whether requests were lost before one that waits. Only after a loss they can have been.
@@ -843,7 +883,7 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         self.heard = message.last.time;
-        if message.has(Message::UNSURE) {
+        if message.has(Message::UNSURE) || self.may_be_of_another(message) {
             self.unsure_response(context, message, report);
             return;
         }
@@ -876,6 +916,26 @@ impl Pairing {
         self.pair(
             context, place, more, confidence, message, input, output, report,
         );
+    }
+
+    /// Whether a response may be of a request that was lost and had the identifier of one that waits: its own response may
+    /// have been lost before.
+    fn may_be_of_another(&self, message: &Message) -> bool {
+        let (Some(id), Some(doubt)) = (message.id, &self.doubt) else {
+            return false;
+        };
+        let [asked, answered] = doubt.lost;
+        let lost = asked.min(answered);
+        let named = |pending: &&Pending| pending.flags & HAS_ID != 0 && pending.id == id;
+        lost > Timestamp::default()
+            && self
+                .pending
+                .as_slice()
+                .iter()
+                .rfind(named)
+                .is_some_and(|pending| {
+                    pending.last.time <= lost && pending.flags & Message::MORE == 0
+                })
     }
 
     /// A response of which the protocol cannot tell whose it is, or when it began.
@@ -1032,10 +1092,8 @@ impl Pairing {
         }
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
         let place = self.settle_quiet(context, place, report);
-        self.unclear
-            .get()
-            .is_none()
-            .then_some((place, self.confidence))
+        let sure = self.unclear.get().is_none() && !self.barrier && !self.is_barred();
+        sure.then_some((place, self.confidence))
     }
 
     /// Nobody asked for a response. Each of these costs a look at all that waits, so where much waits, and nothing
@@ -1161,6 +1219,14 @@ impl Pairing {
     ) {
         self.lose_order(report);
         self.lose_count();
+        if let Some(lost) = self
+            .doubt
+            .get_or_insert_default()
+            .lost
+            .get_mut(direction.index())
+        {
+            *lost = self.heard;
+        }
         match direction {
             Direction::ToServer => {
                 self.barrier = true;
