@@ -18,10 +18,12 @@ use crate::protocol::{
 use crate::source::Timestamp;
 
 /// A message whose end is not there yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Partial {
     /// What it will be told as, as far as it is known.
     told: Option<Told>,
+    /// Its first bytes.
+    text: Vec<u8>,
     start: u64,
     end: u64,
     first: Mark,
@@ -63,7 +65,8 @@ impl Told {
         }
     }
 
-    fn ask(&self, datagram: bool) -> Ask {
+    /// What it asks for, being `message`.
+    fn ask(&self, message: &[u8], datagram: bool) -> Ask {
         let transfer = match self.question {
             Some(Question { kind: 252, .. }) => Transfer::Full,
             Some(Question { kind: 251, .. }) => Transfer::Incremental,
@@ -73,12 +76,16 @@ impl Told {
             id: self.id(),
             transfer,
             datagram,
+            serial: match transfer {
+                Transfer::Incremental => message::copy(message, &self.header),
+                _ => None,
+            },
         }
     }
 }
 
 /// State of one direction over TCP.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Side {
     partial: Option<Partial>,
     /// Where the next message begins, after a loss inside one.
@@ -193,9 +200,7 @@ impl Dissector for Conversation {
             let over = now.is_none_or(|now| early.since.is_over(now, datagrams));
             let ready = over || self.queries.knows(early.told.id());
             if ready {
-                let mut message = early.message.clone();
-                self.answer(&early.told, &[], &mut message);
-                out.messages.push(message);
+                self.answer(&early.told, &[], early.message.clone(), out);
             }
             !ready
         });
@@ -292,18 +297,17 @@ impl Conversation {
 
     fn tell(&mut self, bytes: &[u8], place: Place<'_, '_>, out: &mut Output) -> Option<Told> {
         let told = Told::read(bytes)?;
-        let message = if told.header.is_response() {
-            let mut message = self.response(&told, bytes, &place);
-            if place.may_be_early && !self.queries.knows(told.id()) {
-                self.hold(&told, message);
-                return Some(told);
-            }
-            self.answer(&told, bytes, &mut message);
-            message
+        if !told.header.is_response() {
+            let message = self.request(&told, bytes, &place);
+            out.messages.push(message);
+            return Some(told);
+        }
+        let message = self.response(&told, bytes, &place);
+        if place.may_be_early && !self.queries.knows(told.id()) {
+            self.hold(&told, message);
         } else {
-            self.request(&told, bytes, &place)
-        };
-        out.messages.push(message);
+            self.answer(&told, bytes, message, out);
+        }
         Some(told)
     }
 
@@ -318,7 +322,7 @@ impl Conversation {
         message::compose(bytes, &mut |piece, _| {
             message.text_len += piece.len() as u32
         });
-        let ask = told.ask(place.input.datagram);
+        let ask = told.ask(bytes, place.input.datagram);
         let unacknowledged = told.header.opcode() == message::DSO && told.header.id == 0;
         if !unacknowledged {
             message.id = self.queries.ask(ask, message.first.time);
@@ -338,8 +342,19 @@ impl Conversation {
         message
     }
 
-    /// Finds the query of a response.
-    fn answer(&mut self, told: &Told, bytes: &[u8], message: &mut Message) {
+    /// Finds the query of a response, and tells it.
+    fn answer(&mut self, told: &Told, bytes: &[u8], mut message: Message, out: &mut Output) {
+        let mut doubted = false;
+        self.queries.doubt(told.id(), &mut |id| {
+            doubted = true;
+            let mut message = message.clone();
+            message.id = Some(id);
+            message.flags |= Message::UNSURE | Message::MORE;
+            out.messages.push(message);
+        });
+        if doubted {
+            return;
+        }
         let answer = self.queries.answer(told.id(), bytes, &told.header);
         message.id = Some(answer.id);
         if answer.more {
@@ -347,7 +362,10 @@ impl Conversation {
         }
         if answer.again {
             (message.role, message.id) = (Role::OneWay, None);
+        } else if answer.unsure {
+            message.flags |= Message::UNSURE;
         }
+        out.messages.push(message);
     }
 
     /// Keeps a response to see whether its query comes.
@@ -374,8 +392,10 @@ impl Conversation {
         side.partial = length(rest).map(|len| {
             let start = input.offset + at as u64;
             let told = Told::read(bytes);
+            let text = bytes.get(..KEPT_BYTES).unwrap_or(bytes).to_vec();
             Partial {
                 told,
+                text,
                 start,
                 end: start + (PREFIX + len) as u64,
                 first: input.mark(at),
@@ -383,38 +403,30 @@ impl Conversation {
         });
     }
 
-    /// Tells a message that will not end, if its question is known.
+    /// Tells a message that will not end, if its header is known.
     fn cut(&mut self, partial: &Partial, end: u64, last: Mark, out: &mut Output) {
-        let Partial {
-            told: Some(told),
-            start,
-            first,
-            ..
-        } = *partial
-        else {
+        let Some(told) = &partial.told else {
             return;
         };
-        if told.question.is_none() {
-            return;
-        }
-        let role = if told.header.is_response() {
-            Role::Response
-        } else {
-            Role::Request
-        };
-        let mut message = Message::new(role, start, end.max(start), first, last.max(first));
+        let (start, first) = (partial.start, partial.first);
+        let mut message =
+            Message::new(Role::Request, start, end.max(start), first, last.max(first));
         message.flags |= Message::CUT;
-        message.id = Some(told.id());
-        if role == Role::Request {
-            message.command = told.command();
-            message.id = self.queries.ask(told.ask(false), first.time);
-        } else {
-            message.id = Some(self.queries.answer(told.id(), &[], &told.header).id);
+        if told.header.is_response() {
+            message.role = Role::Response;
             message.status = told.header.flags & 15;
             if !matches!(message.status, names::NOERROR | names::NXDOMAIN) {
                 message.flags |= Message::ERROR;
             }
+            self.answer(told, &[], message, out);
+            return;
         }
+        message.command = told.command();
+        message.id = self.queries.ask(told.ask(&partial.text, false), first.time);
+        message.text = out.keep(&partial.text);
+        message::compose(&partial.text, &mut |piece, _| {
+            message.text_len += piece.len() as u32
+        });
         out.messages.push(message);
     }
 }

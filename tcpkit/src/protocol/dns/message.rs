@@ -229,6 +229,12 @@ const OPT: u16 = 41;
 /// SOA.
 pub(super) const SOA: u16 = 6;
 
+/// The serial number of the copy of a zone that the client of an incremental transfer has (RFC 1995, section 3).
+pub(super) fn copy(message: &[u8], header: &Header) -> Option<u32> {
+    let record = Records::new(message, header)?.next()?;
+    (record.kind == SOA).then(|| record.serial())?
+}
+
 /// The response code, with the upper eight bits that an OPT record brings.
 pub(super) fn rcode(message: &[u8], header: &Header) -> u16 {
     let extended = || Records::new(message, header)?.find(|record| record.kind == OPT);

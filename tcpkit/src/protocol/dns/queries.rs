@@ -9,6 +9,8 @@
 //!   request, as it is for who waits. After [`DNS_REPEAT_TIME`] it is another attempt with an id of its own,
 //!   and the first stays unanswered. (tshark draws the same line.) A response that repeats an
 //!   answer is one-way too.
+//! * A response without a question may be of each of several queries of its identifier: none of them is sure from then on, and
+//!   neither are two queries over TCP that are the same, while both wait.
 //! * A zone transfer's response is many messages; which is the last, its SOA records tell.
 
 use std::collections::VecDeque;
@@ -47,6 +49,8 @@ pub(super) struct Ask {
     pub transfer: Transfer,
     /// It came over UDP.
     pub datagram: bool,
+    /// The serial number of the zone's copy that the client has, which an incremental transfer names.
+    pub serial: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +61,13 @@ struct Query {
     attempt: u8,
     time: Timestamp,
     answered: bool,
+    /// A response may have been its own, or not.
+    vague: bool,
     transfer: Transfer,
-    /// The serial number that the transfer began with.
+    /// The serial number that the transfer began with; before it begins, that of the client's copy.
     serial: Option<u32>,
+    /// The client's copy is as new as the zone.
+    current: bool,
     /// SOA records of that serial number so far.
     seen: u8,
     /// SOA records of that serial number that end the transfer.
@@ -77,6 +85,8 @@ pub(super) struct Answer {
     pub again: bool,
     /// More messages of the same response follow.
     pub more: bool,
+    /// It may be another query's, or not begin here.
+    pub unsure: bool,
 }
 
 /// The latest queries, oldest first.
@@ -91,17 +101,21 @@ impl Queries {
         self.expire(time);
         let mut attempt = 0;
         let waits = |query: &Query| query.key == new.id && !query.answered;
-        let index = if new.datagram {
-            self.queue.iter().position(waits)
-        } else {
-            None
-        };
+        let mut vague = false;
+        let index = self.queue.iter().position(waits);
         if let Some(before) = index.and_then(|index| self.queue.get(index).copied()) {
-            if !time.is_past(before.time, DNS_REPEAT_TIME) {
+            let given_up = time.is_past(before.time, DNS_REPEAT_TIME);
+            if new.datagram && !given_up {
                 return None;
             }
             attempt = before.attempt.wrapping_add(1);
-            index.and_then(|index| self.queue.remove(index));
+            if given_up {
+                index.and_then(|index| self.queue.remove(index));
+            }
+            for query in self.queue.iter_mut().filter(|query| waits(query)) {
+                (query.vague, vague) = (true, true);
+                attempt = query.attempt.wrapping_add(1);
+            }
         }
         if self.queue.len() >= DNS_QUERIES {
             self.queue.pop_front();
@@ -110,7 +124,10 @@ impl Queries {
             // Most conversations have one query, and there are many conversations.
             self.queue.reserve_exact(1);
         }
-        let query = Query::new(&new, time, attempt);
+        let query = Query {
+            vague,
+            ..Query::new(&new, time, attempt)
+        };
         self.queue.push_back(query);
         Some(query.id())
     }
@@ -122,6 +139,7 @@ impl Queries {
                 id,
                 again: false,
                 more: false,
+                unsure: false,
             };
         };
         let again = query.answered;
@@ -131,6 +149,20 @@ impl Queries {
             id: query.id(),
             again,
             more,
+            unsure: query.vague,
+        }
+    }
+
+    /// A response of this id may be of each of several queries, which are handed to `each`.
+    pub(super) fn doubt(&mut self, id: u64, each: &mut dyn FnMut(u64)) {
+        let alike = |query: &&mut Query| !query.answered && query.is_alike(id);
+        let waiting = self.queue.iter().filter(|query| !query.answered);
+        let sure = !is_bare(id) && waiting.clone().any(|query| query.key == id);
+        if !sure && waiting.filter(|query| query.is_alike(id)).count() > 1 {
+            for query in self.queue.iter_mut().filter(alike) {
+                query.vague = true;
+                each(query.id());
+            }
         }
     }
 
@@ -147,8 +179,7 @@ impl Queries {
     /// The oldest query of this id that waits; else the latest that was answered.
     fn place(&self, id: u64) -> Option<usize> {
         let same = |query: &Query| query.key == id;
-        let alike =
-            |query: &Query| query.key as u16 == id as u16 && (is_bare(id) || is_bare(query.key));
+        let alike = |query: &Query| query.is_alike(id);
         let queue = &self.queue;
         queue
             .iter()
@@ -179,16 +210,23 @@ impl Query {
             attempt,
             time,
             answered: false,
+            vague: false,
             transfer: if ask.datagram {
                 Transfer::None
             } else {
                 ask.transfer
             },
-            serial: None,
+            serial: ask.serial,
+            current: false,
             seen: 0,
             wanted: 2,
             records: 0,
         }
+    }
+
+    /// Whether it has the identifier of this id, and one of the two was made without a question.
+    fn is_alike(&self, id: u64) -> bool {
+        self.key as u16 == id as u16 && (is_bare(id) || is_bare(self.key))
     }
 
     fn id(&self) -> u64 {
@@ -213,9 +251,17 @@ impl Query {
                 None
             };
             match (self.records, serial) {
-                (1, None) => return false,
-                (1, Some(serial)) => (self.serial, self.seen) = (Some(serial), 1),
+                // It begins in the middle: its first message was lost.
+                (1, None) => (self.vague, self.serial) = (true, None),
+                (1, Some(serial)) => {
+                    let copy = self.serial.replace(serial).unwrap_or(serial);
+                    self.current = copy.wrapping_sub(serial) as i32 >= 0;
+                    self.seen = 1;
+                }
                 (_, None) => {}
+                (_, Some(_)) if self.serial.is_none() => {
+                    return self.transfer == Transfer::Incremental;
+                }
                 (second, Some(serial)) => {
                     if second == 2 && self.transfer == Transfer::Incremental {
                         self.wanted = if self.serial == Some(serial) { 2 } else { 3 };
@@ -229,7 +275,7 @@ impl Query {
                 return false;
             }
         }
-        // One SOA record alone says that the client's copy is current.
-        !(self.transfer == Transfer::Incremental && self.records == 1)
+        // One SOA record alone says that the client's copy is current (RFC 1995, section 2).
+        !(self.transfer == Transfer::Incremental && self.records == 1 && self.current)
     }
 }

@@ -252,6 +252,43 @@ fn a_response_without_a_question_is_paired_by_its_identifier() {
     assert_eq!(lines(&driver.pairs()), ["A a.test. => REFUSED"]);
 }
 
+/// What is told of each pair, and whether it is unsure.
+fn sureness(driver: &Driver) -> Vec<(String, bool)> {
+    let pairs = driver.pairs();
+    let unsure = pairs
+        .made
+        .iter()
+        .map(|pair| pair.response.has(Message::UNSURE));
+    lines(&pairs).into_iter().zip(unsure).collect()
+}
+
+/// Two queries of one identifier wait, and a refusal has no question: neither is sure from then on.
+#[test]
+fn a_response_without_a_question_may_be_of_any_query_of_its_identifier() {
+    let mut driver = udp();
+    driver
+        .ask(&query(7, "a.test", 1))
+        .ask(&query(7, "b.test", 1))
+        .ask(&query(8, "c.test", 1));
+    driver.reply(&message(7, 0x8185, [0; 4], &[]));
+    driver.reply(&answer(7, 0, "a.test", 1));
+    driver.reply(&answer(8, 0, "c.test", 1));
+    let told = sureness(&driver);
+    let told: Vec<_> = told
+        .iter()
+        .map(|(line, unsure)| (&line[..], *unsure))
+        .collect();
+    let refused = ["A a.test. => REFUSED", "A b.test. => REFUSED"].map(|line| (line, true));
+    assert_eq!(told[..2], refused);
+    assert_eq!(
+        told[2..],
+        [
+            ("A a.test. => NOERROR", true),
+            ("A c.test. => NOERROR", false)
+        ]
+    );
+}
+
 #[test]
 fn a_query_whose_question_cannot_be_read_is_paired_with_its_refusal() {
     let mut driver = udp();
@@ -584,6 +621,88 @@ fn the_same_query_twice_on_a_connection_is_two() {
         (pairs.made.len(), pairs.one_way, pairs.unanswered),
         (2, 0, 0)
     );
+    // Which is which nobody can tell; one alone is sure again.
+    driver.ask(&framed_with_length(&asked));
+    driver.reply(&framed_with_length(&answered));
+    let told = sureness(&driver);
+    let unsure: Vec<bool> = told.iter().map(|(_, unsure)| *unsure).collect();
+    assert_eq!(unsure, [true, true, false]);
+}
+
+/// The first message of a transfer is lost: when its response began is not known.
+#[test]
+fn a_transfer_without_its_first_message_is_unsure() {
+    let host = record(1, &[192, 0, 2, 1]);
+    let mut driver = tcp();
+    driver.ask(&framed_with_length(&query(7, "zone.test", 252)));
+    for records in [&[host.clone(), host.clone()][..], &[host.clone(), soa(9)]] {
+        let parts: Vec<_> = records.iter().map(Vec::as_slice).collect();
+        driver.reply(&framed_with_length(&message(
+            7,
+            0x8400,
+            [0, 2, 0, 0],
+            &parts,
+        )));
+    }
+    let pairs = driver.pairs();
+    let flags = |flag| {
+        pairs
+            .made
+            .iter()
+            .map(|pair| pair.response.has(flag))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(flags(Message::UNSURE), [true, true]);
+    assert_eq!(flags(Message::MORE), [true, false]);
+}
+
+/// One record a message: the first one alone says that the client's copy is current only where it is.
+#[test]
+fn an_incremental_transfer_goes_on_behind_a_newer_serial_number() {
+    for (copy, goes_on) in [(8, true), (9, false), (10, false)] {
+        let mut driver = tcp();
+        let asked = [question("zone.test", 251), soa(copy)];
+        let asked = message(7, 0, [1, 0, 1, 0], &[&asked[0], &asked[1]]);
+        driver.ask(&framed_with_length(&asked));
+        let zone = question("zone.test", 251);
+        for _ in 0..=usize::from(goes_on) {
+            let answer = message(7, 0x8400, [1, 1, 0, 0], &[&zone, &soa(9)]);
+            driver.reply(&framed_with_length(&answer));
+        }
+        let pairs = driver.pairs();
+        let more: Vec<_> = pairs
+            .made
+            .iter()
+            .map(|pair| pair.response.has(Message::MORE))
+            .collect();
+        match goes_on {
+            true => assert_eq!(more, [true, false]),
+            false => assert_eq!(more, [false]),
+        }
+    }
+}
+
+/// A snap length leaves the header, or less than the question: identifier and beginning are known all the same.
+#[test]
+fn messages_that_are_cut_in_their_question_are_paired_by_identifier() {
+    for (kept, text) in [(40, "TXT a.test. => NOERROR"), (20, "QUERY => NOERROR")] {
+        let mut driver = tcp();
+        let mut asked = query(7, "a.test", 16);
+        asked.extend(&[0; 30]);
+        let asked = framed_with_length(&asked);
+        let data = record(16, &[b'x'; 200]);
+        let long = message(7, 0x8180, [1, 1, 0, 0], &[&question("a.test", 16), &data]);
+        let long = framed_with_length(&long);
+        driver
+            .ask(&asked[..kept])
+            .lose(ToServer, (asked.len() - kept) as u64);
+        driver
+            .reply(&long[..kept])
+            .lose(ToClient, (long.len() - kept) as u64);
+        driver.ask(&framed_with_length(&query(8, "b.test", 1)));
+        driver.reply(&framed_with_length(&answer(8, 0, "b.test", 1)));
+        assert_eq!(lines(&driver.pairs()), [text, "A b.test. => NOERROR"]);
+    }
 }
 
 #[test]
