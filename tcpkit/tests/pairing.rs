@@ -355,6 +355,24 @@ fn the_first_request_seen_is_no_anchor() {
     }
 }
 
+/// A connection that was silent since the capture began is at rest: its first request is paired, too.
+#[test]
+fn a_silent_connection_that_is_joined_loses_no_request() {
+    let mut other = Script::new(40_001, 6379);
+    ask(&mut other, 1, 1000);
+    let mut script = Script::unbegun(40_000, 6379);
+    script.pass(SECOND);
+    ask(&mut script, 10, 1000);
+    let frames = [other.frames, script.frames].concat();
+    let (found, stats) = common::run(&frames, 6379, redis());
+    let resynced = |one: &&Found| one.confidence == Some(Confidence::Resynced);
+    assert_eq!(
+        (found.len(), found.iter().filter(resynced).count()),
+        (11, 10)
+    );
+    assert_eq!(stats.account.joined, 1);
+}
+
 /// The response to a request is lost, and so is a later request of the same identifier: its response is not the first one's.
 #[test]
 fn an_identifier_that_is_used_again_after_losses_pairs_nothing() {

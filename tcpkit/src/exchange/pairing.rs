@@ -244,8 +244,10 @@ const COUNTED: usize = 64;
 struct Doubt {
     /// The offset at which the next response has to begin, after an anchor.
     expected: Option<u64>,
-    /// While the order is unclear: how many responses came since the last batch began, if all did.
+    /// While the order is unclear: how many responses came since the last batch began, if none was lost.
     answers: Option<u16>,
+    /// Requests of that batch may be unknown.
+    open: bool,
     /// Where the last request ended.
     asked: u64,
     /// Where a segment last began just after a request.
@@ -264,6 +266,9 @@ struct Doubt {
     /// When the request was asked that was answered last, before one that had been asked before it.
     overtook: Option<Timestamp>,
 }
+
+/// When something was last heard, where that is not known but long ago.
+const LONG_AGO: Timestamp = Timestamp(1);
 
 /// Where requests ended while that was not kept: all was in order.
 const ANY: u64 = u64::MAX;
@@ -312,6 +317,12 @@ impl Pairing {
             self.unclear.set(crate::flow::stream::ORIGIN - 1);
         }
         self.confidence = Confidence::Resynced;
+    }
+
+    /// The conversation that was joined was silent for long before what comes now: no request of its batch was missed.
+    pub fn was_quiet(&mut self) {
+        self.heard = LONG_AGO;
+        self.doubt.get_or_insert_default().asked = ANY;
     }
 
     /// One whose conversation has rested at the beginning of its streams: all requests were answered. How far the client
@@ -704,7 +715,8 @@ impl Pairing {
             false => message.start == segment.start && self.had_received(message.start, received),
         };
         if self.unclear.get().is_some() {
-            self.judge_batch(begins);
+            let settled = self.had_received(message.start, received);
+            self.judge_batch(begins, settled);
         }
         if self.barrier && self.unclear.get().is_none() && !overlaps {
             self.barrier = false;
@@ -730,11 +742,14 @@ impl Pairing {
         self.confidence != Confidence::Exact && self.pending.as_slice().iter().any(barred)
     }
 
-    /// While the order is unclear, looks at the batch that is over now that another begins: whether as many
-    /// responses came as it had requests. Nothing is known of one of which a part was lost.
-    fn judge_batch(&mut self, begins: bool) {
+    /// While the order is unclear, looks at the batch that is over now that another begins: whether as many responses came
+    /// as it had requests. `begins` says that no request of the other one is unknown, `settled` that the server had
+    /// received all requests when it sent the last response. One whose beginning is not known speaks for its client where it
+    /// is settled, but not against it.
+    fn judge_batch(&mut self, begins: bool, settled: bool) {
         let doubt = self.doubt.get_or_insert_default();
-        let answers = std::mem::replace(&mut doubt.answers, begins.then_some(0));
+        let answers = doubt.answers.replace(0);
+        let open = std::mem::replace(&mut doubt.open, !begins);
         let Some(last) = self.pending.as_slice().last().copied() else {
             return;
         };
@@ -746,10 +761,11 @@ impl Pairing {
             plain &= pending.replies == 1 && pending.flags & (Message::QUIET | HAS_ID | OPEN) == 0;
         }
         match answers {
-            Some(answers) if plain && answers == asked => {
-                self.trust_more();
+            Some(answers) if plain && answers == asked && !open => self.trust_more(),
+            Some(answers) if plain && answers == asked && settled && self.trust >= UNKNOWN => {
+                self.trust = self.trust.max(1);
             }
-            Some(_) if plain => self.trust = DISTRUST,
+            Some(_) if plain && !open => self.trust = DISTRUST,
             // It kept one request open, as in the only batch that is known of it, and has received more since.
             None if plain && asked == 1 && self.trust == 0 => self.trust = 1,
             _ => {}

@@ -491,7 +491,7 @@ impl Dialogue {
     #[inline(always)]
     fn bytes(&mut self, whole: bool, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
         if !self.started {
-            self.start(whole, lent);
+            self.start(whole, chunk.time, lent);
         }
         let direction = self.told(chunk.direction);
         if self.talk.bytes(direction, chunk, lent) && !self.certain {
@@ -530,11 +530,13 @@ impl Dialogue {
     }
 
     #[cold]
-    fn start(&mut self, whole: bool, lent: &mut Lent<'_>) {
+    fn start(&mut self, whole: bool, now: Timestamp, lent: &mut Lent<'_>) {
         self.started = true;
         if !whole {
             lent.outlet.stats.account.joined += 1;
-            self.talk.join();
+            let begun = lent.outlet.begun;
+            let quiet = begun.is_some_and(|begun| now.is_past(begun, limits::QUIET_TIME));
+            self.talk.join(quiet);
         }
     }
 

@@ -333,9 +333,12 @@ impl Talk {
         }
     }
 
-    /// The conversation was not seen from its beginning.
-    pub fn join(&mut self) {
+    /// The conversation was not seen from its beginning; `quiet` says that it was silent until now.
+    pub fn join(&mut self, quiet: bool) {
         self.pairing.joined();
+        if quiet {
+            self.pairing.was_quiet();
+        }
         for parse in &mut self.parse {
             parse.lost = true;
         }

@@ -251,6 +251,7 @@ impl Core {
         if self.doubt.goes_back(self.now) {
             self.now = time;
             self.begun = self.begun.min(Some(time));
+            self.outlet.begun = self.begun;
             self.next_stalled = time.0;
             self.next_second = next_second(time);
         }
@@ -271,6 +272,7 @@ impl Core {
         }
         if self.begun.is_none() {
             self.begun = Some(now);
+            self.outlet.begun = self.begun;
             if let Some(desk) = self.outlet.desk() {
                 desk.begin(now);
             }

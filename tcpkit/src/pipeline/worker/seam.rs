@@ -512,6 +512,7 @@ impl Core {
         }
         if right.begun.is_some() {
             self.begun = self.begun.or(right.begun);
+            self.outlet.begun = self.begun;
             self.next_second = right.next_second;
             self.next_stalled = right.next_stalled;
         }
