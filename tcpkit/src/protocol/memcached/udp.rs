@@ -143,7 +143,8 @@ impl Exchange {
             let Some(mut answer) = self.answers.pop_front() else {
                 return;
             };
-            let over = now.is_none_or(|now| answer.since.is_over(now, self.datagrams));
+            let over =
+                answer.lapsed || now.is_none_or(|now| answer.since.is_over(now, self.datagrams));
             match now {
                 Some(time) if over && answer.has_holes() => {
                     let datagrams = self.datagrams;
@@ -164,7 +165,7 @@ impl Exchange {
     ) -> Result<(), &'static str> {
         let before = out.messages.len();
         let print = print(input);
-        let again = self.begin(frame.id, print, input.last.time, out);
+        let again = self.begin(frame.id, print, input.last.time);
         let mut at = FRAME;
         while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let head = head(rest, input.lost)?;
@@ -211,9 +212,8 @@ impl Exchange {
 
     /// A datagram of requests: whether it came before. If not, older requests of its id are given up by their client, and so are
     /// those of which nobody knows whether they were answered.
-    fn begin(&mut self, id: u16, print: u64, time: Timestamp, out: &mut Output) -> bool {
-        self.varied |= self.last.is_some_and(|last| last != id);
-        self.last = Some(id);
+    fn begin(&mut self, id: u16, print: u64, time: Timestamp) -> bool {
+        self.varied |= self.last.replace(id).is_some_and(|last| last != id);
         let same = |asked: &Asked| asked.id == id && asked.print == print && !asked.vague;
         let waits = |asked: &Asked| !time.is_past(asked.time, MEMCACHED_REPEAT_TIME);
         if self.asked.iter().any(|asked| same(asked) && waits(asked)) {
@@ -223,24 +223,27 @@ impl Exchange {
             let settled = asked.vague && time.is_past(asked.time, REORDER_TIME);
             asked.id != id || waits(asked) && !settled
         });
-        let early = self.answers.iter().position(|answer| answer.id == id);
-        match early.and_then(|index| self.answers.get(index)) {
-            Some(answer) if answer.early && !self.may_overtake(answer, time) => {
-                if let Some(answer) = early.and_then(|index| self.answers.remove(index)) {
-                    self.settle(answer, true, out);
-                }
-            }
-            Some(_) => return false,
-            None => {}
+        let Some(index) = self.place(id) else {
+            self.prints.retain(|(of, _)| *of != id);
+            return false;
+        };
+        let varied = self.varied;
+        if let Some(answer) = self.answers.get_mut(index)
+            && answer.early
+            && !varied
+            && answer.begun().is_none_or(|begun| begun.time < time)
+        {
+            // Its client numbers all its requests alike: it is of one that was not seen.
+            answer.lapsed = true;
+            self.prints.retain(|(of, _)| *of != id);
         }
-        self.prints.retain(|(of, _)| *of != id);
         false
     }
 
-    /// Whether the response can be of a request that comes after it, sent at `time`: where a client numbers all its requests alike,
-    /// it is of one that was not seen.
-    fn may_overtake(&self, answer: &Answer, time: Timestamp) -> bool {
-        self.varied || answer.begun().is_some_and(|begun| time <= begun.time)
+    /// Where the answer of this id is, if one is under way.
+    fn place(&self, id: u16) -> Option<usize> {
+        let goes_on = |answer: &Answer| answer.id == id && !answer.lapsed;
+        self.answers.iter().position(goes_on)
     }
 
     fn ask(&mut self, id: u16, entry: Entry, print: u64, message: &mut Message) {
@@ -289,8 +292,9 @@ impl Exchange {
             time: input.last.time,
             datagrams: self.datagrams,
         };
-        let found = self.answers.iter().position(|one| one.id == frame.id);
-        let known = found.and_then(|index| self.answers.remove(index));
+        let known = self
+            .place(frame.id)
+            .and_then(|index| self.answers.remove(index));
         let fresh = known.is_none();
         let mut answer = known.unwrap_or_else(|| Answer::new(frame.id, now));
         answer.early |= fresh && !asked;
@@ -337,7 +341,7 @@ impl Exchange {
 
     /// Tells a response that has ended; false, and nothing done, where something has to be waited for.
     fn tell(&mut self, answer: &mut Answer, end: &End, over: bool, out: &mut Output) -> bool {
-        let whose = self.whose(answer.id, Some(&end.done.reply));
+        let whose = self.whose(answer, Some(&end.done.reply));
         if matches!(whose, Whose::Nobodys) && !over {
             return false;
         }
@@ -397,7 +401,7 @@ impl Exchange {
         }
         let mut message = response_message(&answer.loose);
         message.flags |= Message::CUT;
-        match self.whose(answer.id, None) {
+        match self.whose(answer, None) {
             Whose::Nobodys => message.id = Some(pair(answer.id, 0)),
             Whose::Anyones => return self.doubt(answer.id, &message, None, out),
             Whose::Ones(place) => {
@@ -434,18 +438,18 @@ impl Exchange {
     }
 
     /// Whose a response is: of who waits for one of its kind, or else of the only one who waits.
-    fn whose(&self, id: u16, reply: Option<&Reply>) -> Whose {
-        let same = |(_, asked): &(usize, &Asked)| asked.id == id;
+    fn whose(&self, answer: &Answer, reply: Option<&Reply>) -> Whose {
+        let same = |(_, asked): &(usize, &Asked)| asked.id == answer.id && !answer.lapsed;
         let waiting = || self.asked.iter().enumerate().filter(same);
         let mut fitting = waiting().filter(|(_, asked)| asked.fits(reply));
-        let mut found = match (fitting.next(), fitting.next()) {
+        let found = match (fitting.next(), fitting.next()) {
             (None, _) => {
                 let mut loud = waiting().filter(|(_, asked)| !asked.silent);
                 (loud.next(), loud.next())
             }
             found => found,
         };
-        match (found.0.take(), found.1) {
+        match found {
             (None, _) => Whose::Nobodys,
             (Some((place, asked)), None) if !asked.vague => Whose::Ones(place),
             _ => Whose::Anyones,

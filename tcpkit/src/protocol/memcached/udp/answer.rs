@@ -249,6 +249,8 @@ pub(super) struct Answer {
     pub since: Since,
     /// Nobody who waited had asked for it when it began.
     pub early: bool,
+    /// Nor did anybody who asked later.
+    pub lapsed: bool,
 }
 
 impl Answer {
@@ -262,6 +264,7 @@ impl Answer {
             items: 0,
             since,
             early: false,
+            lapsed: false,
         }
     }
 
