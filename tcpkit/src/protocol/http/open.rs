@@ -6,7 +6,7 @@
 use super::cursor::Cursor;
 use super::head::Head;
 use super::line::{Carry, Line};
-use super::render::rendered_len;
+use super::render::{masked, rendered_len};
 use super::request::{self, RequestLine};
 use super::response;
 use crate::flow::Direction;
@@ -113,10 +113,22 @@ impl Open {
             return self.kept_text(head, out);
         };
         let start = (from as u32).saturating_add(head.text_start);
-        Text::Input {
-            start,
-            len: head.text_end - head.text_start,
+        let len = head.text_end - head.text_start;
+        let bytes = cursor.input.bytes.get(start as usize..);
+        let text = bytes.and_then(|bytes| bytes.get(..len as usize));
+        match self.masked(head, text.unwrap_or_default()) {
+            Some(masked) => out.keep(&masked),
+            None => Text::Input { start, len },
         }
+    }
+
+    /// A reason phrase without passwords, where it has any; a request is masked when it is rendered.
+    fn masked(&self, head: &Head, phrase: &[u8]) -> Option<Vec<u8>> {
+        if head.status == 0 {
+            return None;
+        }
+        let whole = self.head.is_some() && (head.text_end as usize) < KEPT_BYTES;
+        masked(phrase, whole)
     }
 
     /// The text as far as it was kept.
@@ -129,7 +141,10 @@ impl Open {
             .kept
             .get(head.text_start as usize..end)
             .unwrap_or_default();
-        out.keep(kept)
+        match self.masked(head, kept) {
+            Some(masked) => out.keep(&masked),
+            None => out.keep(kept),
+        }
     }
 }
 

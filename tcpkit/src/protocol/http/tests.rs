@@ -631,6 +631,19 @@ fn hosts_are_found() {
             Some("far.example:443"),
         ),
         ("GET / HTTP/1.1\r\nHost:\r\n", None),
+        ("GET / HTTP/1.1\r\nHost: u:p@w@h:80\r\n", Some("h:80")),
+        (
+            "GET / HTTP/1.1\r\nHost: h\rAuthorization: Basic x\r\n",
+            Some("h"),
+        ),
+        (" GET http://u:pw@h HTTP/1.1\r\nHost: x\r\n", Some("h")),
+        ("GET http://[::1]:80/ HTTP/1.1", Some("[::1]:80")),
+        ("GET http://[::1]/ HTTP/1.1", Some("[::1]")),
+        // The rest may say that this was user information.
+        ("GET http://user:password", None),
+        ("GET http://user:pass@word", None),
+        ("CONNECT user", None),
+        ("GET http://user:p/w@h/ HTTP/1.1\r\nHost: h\r\n", None),
         ("GET / HTTP/1.1\r\n\r\nHost: body", None),
         ("", None),
     ] {
@@ -663,6 +676,23 @@ fn requests_are_shown_as_sent_but_for_passwords() {
             "CONNECT u:***@h:1 HTTP/1.1",
         ),
         ("GET http://u:half-a-secr", "GET http://u:***"),
+        ("GET http://u:half@a-secr", "GET http://u:***"),
+        (
+            "GET git+a.b-c://u:secret@h/ HTTP/1.1",
+            "GET git+a.b-c://u:***@h/ HTTP/1.1",
+        ),
+        (
+            " GET http://u:secret@h/ HTTP/1.1",
+            " GET http://u:***@h/ HTTP/1.1",
+        ),
+        (
+            "G(T\x0bhttp://u:secret@h/ HTTP/1.1",
+            "G(T\\x0bhttp://u:***@h/ HTTP/1.1",
+        ),
+        (
+            "GET / HTTP/1.1\rAuthorization: Basic c2VjcmV0",
+            "GET / HTTP/1.1",
+        ),
         ("GET /\x1b[2J\\ HTTP/1.1", "GET /\\x1b[2J\\\\ HTTP/1.1"),
     ] {
         let mut out = Vec::new();
@@ -677,6 +707,39 @@ fn requests_are_shown_as_sent_but_for_passwords() {
     let mut out = Vec::new();
     assert_eq!(Http.render(b"GET /abc\x01 HTTP/1.1", 10, &mut out), 8);
     assert_eq!(out, b"GET /abc");
+}
+
+#[test]
+fn reasons_are_shown_without_passwords() {
+    for (phrase, shown) in [
+        ("No: try later", "No: try later"),
+        ("mail me: a@b or http://h:80", "mail me: a@b or http://h:80"),
+        (
+            "no way to http://u:secret@h/x: down",
+            "no way to http://u:***@h/x: down",
+        ),
+        (
+            "http://u:se@cret@h,ftp://v:secret@h, u:secret@h:1",
+            "http://u:***@h,ftp://v:***@h, u:***@h:1",
+        ),
+    ] {
+        let response = format!("HTTP/1.1 502 {phrase}\r\nContent-Length: 0\r\n\r\n");
+        for size in [1, 20, usize::MAX] {
+            let parts = [(ToServer, GET), (ToClient, response.as_bytes())];
+            let wire = drive(&Http, Transport::Tcp, &parts, &mut || size);
+            let text = &told(&wire, ToClient)[0].text;
+            assert_eq!(String::from_utf8_lossy(text), shown);
+        }
+        for end in 13..response.len() {
+            let mut wire = Wire::new(&Http, Transport::Tcp);
+            wire.send(ToServer, GET);
+            wire.send(ToClient, &response.as_bytes()[..end]);
+            wire.lose(ToClient, 1);
+            let texts = wire.told.iter().map(|told| told.text.escape_ascii());
+            let text: String = texts.map(|text| text.to_string()).collect();
+            assert!(!text.contains("se") && !text.contains("cret"), "{text}");
+        }
+    }
 }
 
 #[test]
