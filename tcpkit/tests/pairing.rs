@@ -639,6 +639,38 @@ fn a_request_in_a_syn_is_as_exact_as_any() {
     }
 }
 
+fn http_get(n: usize, field: &str) -> Vec<u8> {
+    format!("GET /{n} HTTP/1.1\r\nHost: h\r\n{field}\r\n").into_bytes()
+}
+
+/// A response whose status tells which request it answers, with this body.
+fn http_answer(n: usize, body: &str) -> Vec<u8> {
+    let (status, len) = (400 + n, body.len());
+    format!("HTTP/1.1 {status} No\r\nContent-Length: {len}\r\n\r\n{body}").into_bytes()
+}
+
+/// Whether each request that was found has its own answer.
+fn have_their_own(found: &[Found]) -> bool {
+    let own = |one: &Found| one.request == format!("GET /{} HTTP/1.1", one.status - 400);
+    found.iter().filter(|one| one.status > 0).all(own)
+}
+
+/// A server that does not wait for the end of a head answers it all the same.
+#[test]
+fn an_answer_to_half_a_head_moves_no_other() {
+    let head = http_get(0, "Cookie: long\r\n");
+    let mut script = Script::new(40_000, 80);
+    script.say(false, &head[..20], 1400);
+    script.say(true, &http_answer(0, "too long"), 1400);
+    script.say(false, &head[20..], 1400);
+    for n in 1..4 {
+        script.say(false, &http_get(n, ""), 1400);
+        script.say(true, &http_answer(n, ""), 1400);
+    }
+    let (found, _) = common::run(&script.frames, 80, http());
+    assert!(are_exact(&found, 3) && have_their_own(&found), "{found:#?}");
+}
+
 /// A DNS message (RFC 1035, section 4.1) with one question.
 fn dns_message(id: u16, answer: bool, name: &str) -> Vec<u8> {
     let mut message = id.to_be_bytes().to_vec();

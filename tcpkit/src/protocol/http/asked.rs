@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::head::Kind;
 use crate::limits::PENDING_REQUESTS;
-use crate::protocol::Past;
+use crate::protocol::{Past, Role};
 
 /// The kinds of outstanding requests.
 #[derive(Debug, Default)]
@@ -22,11 +22,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Notes a request.
+    /// Notes a request, and tells what it is for: one that was answered before its head was complete asks for nothing
+    /// more. (After a loss nobody knows that it was its answer.)
     ///
     /// After a loss, the first new request is taken for the only one: a client that does not pipeline
     /// sends it when it has all answers.
-    pub(super) fn push(&mut self, kind: Kind) {
+    pub(super) fn push(&mut self, kind: Kind) -> Role {
         if self.runs.len() >= PENDING_REQUESTS {
             self.lose();
         }
@@ -34,12 +35,16 @@ impl Asked {
             self.clear();
         }
         if std::mem::take(&mut self.early) {
-            return;
+            return match self.unsure {
+                false => Role::OneWay,
+                true => Role::Request,
+            };
         }
         match self.runs.back_mut() {
             Some((last, count)) if *last == kind => *count = count.saturating_add(1),
             _ => self.runs.push_back((kind, 1)),
         }
+        Role::Request
     }
 
     /// The request that the next response answers. `asking` says whether the head of a request is just

@@ -7,12 +7,12 @@ use super::asked::Asked;
 use super::body::{self, Framing};
 use super::cursor::Cursor;
 use super::head::{Head, Kind};
-use super::open::{Open, cut_start_line, is_interim};
+use super::open::{Open, cut_start_line, is_interim, role};
 use super::resync::resync;
 use super::way::{State, Turn, Way};
 use crate::flow::Direction;
 use crate::protocol::{
-    Dissector, Input, Mark, Message, Output, Parsed, Past, Phase, Resync, Verdict,
+    Dissector, Input, Mark, Message, Output, Parsed, Past, Phase, Resync, Role, Verdict,
 };
 
 /// Parser state of one conversation; nothing else is allocated while no message is half read and no
@@ -162,10 +162,10 @@ impl Conversation {
     /// The head is whole: tells the message, and finds out what follows.
     fn complete(&mut self, open: &Open, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
         let head = open.head.as_ref()?;
-        let framing = self.framing(cursor.direction, head, cursor.is_done());
+        let (role, framing) = self.framing(cursor.direction, head, cursor.is_done());
         self.undecided = false;
         let text = open.text(head, cursor, out);
-        let message = open.message(cursor.direction, head, cursor.offset(), cursor.last());
+        let message = open.message(role, head, cursor.offset(), cursor.last());
         cursor.told = Some(out.messages.len());
         out.messages.push(Message {
             phase: Phase::Head,
@@ -190,13 +190,17 @@ impl Conversation {
         None
     }
 
-    /// Notes a request, or finds a response's, and tells what follows the head. `last` says whether it is the last
-    /// that there is so far.
-    fn framing(&mut self, direction: Direction, head: &Head, last: bool) -> Framing {
-        if direction == Direction::ToServer {
-            self.asked.push(head.kind);
-            return body::of_request(head);
+    /// Notes a request, or finds a response's, and tells what the message is for and what follows its head. `last`
+    /// says whether it is the last that there is so far.
+    fn framing(&mut self, direction: Direction, head: &Head, last: bool) -> (Role, Framing) {
+        match direction {
+            Direction::ToServer => (self.asked.push(head.kind), body::of_request(head)),
+            Direction::ToClient => (role(direction, head.status), self.answer(head, last)),
         }
+    }
+
+    /// Finds a response's request, and tells what follows its head.
+    fn answer(&mut self, head: &Head, last: bool) -> Framing {
         let [to_server, _] = &self.ways;
         let asking = matches!(to_server.state, State::Head(_));
         let interim = is_interim(head.status);
@@ -259,11 +263,12 @@ impl Conversation {
         let Some(head) = open.head.or_else(|| cut_start_line(direction, carry)) else {
             return;
         };
-        if let Framing::Switch(what) = self.framing(direction, &head, true) {
+        let (role, framing) = self.framing(direction, &head, true);
+        if let Framing::Switch(what) = framing {
             self.opaque = Some(what);
         }
         let text = open.kept_text(&head, out);
-        let message = open.message(direction, &head, end, last);
+        let message = open.message(role, &head, end, last);
         let flags = message.flags | Message::CUT;
         out.messages.push(Message {
             flags,

@@ -78,13 +78,7 @@ impl Open {
     }
 
     /// The message as its head tells it, without text.
-    pub(super) fn message(
-        &self,
-        direction: Direction,
-        head: &Head,
-        end: u64,
-        last: Mark,
-    ) -> Message {
+    pub(super) fn message(&self, role: Role, head: &Head, end: u64, last: Mark) -> Message {
         Message {
             flags: if head.status >= 400 {
                 Message::ERROR
@@ -94,13 +88,7 @@ impl Open {
             command: head.command,
             status: head.status,
             text_len: head.text_len,
-            ..Message::new(
-                role(direction, head.status),
-                self.start,
-                end,
-                self.first,
-                last,
-            )
+            ..Message::new(role, self.start, end, self.first, last)
         }
     }
 

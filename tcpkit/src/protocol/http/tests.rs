@@ -423,6 +423,19 @@ fn an_answer_before_the_head_is_whole_counts_once() {
     );
     wire.close();
     assert_eq!(responses(&wire).len(), 3);
+    // Pairing has no response left for it.
+    let asked: Vec<_> = told(&wire, ToServer).iter().map(|told| told.role).collect();
+    assert_eq!(asked, [Role::OneWay, Role::Request]);
+}
+
+/// The rest of a head that was answered is lost too: as much of it as there is asks for nothing more.
+#[test]
+fn an_answered_head_that_is_cut_counts_once() {
+    let mut wire = Wire::new(&Http, Transport::Tcp);
+    wire.send(ToServer, b"GET / HTTP/1.1\r\nCookie: a-very-long-");
+    wire.send(ToClient, b"HTTP/1.1 431 Too large\r\n\r\n");
+    wire.lose(ToServer, 100);
+    assert_eq!(told(&wire, ToServer)[0].role, Role::OneWay);
 }
 
 #[test]
