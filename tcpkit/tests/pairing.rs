@@ -655,6 +655,56 @@ fn have_their_own(found: &[Found]) -> bool {
     found.iter().filter(|one| one.status > 0).all(own)
 }
 
+/// Requests sent behind one that may end HTTP are read when its answer was, and before theirs.
+#[test]
+fn requests_behind_a_refused_upgrade_have_their_own_answers() {
+    let upgrade = |n| http_get(n, "Upgrade: h2c\r\n");
+    let get = |n| http_get(n, "");
+    for requests in [[upgrade(0), get(1), get(2)], [0, 1, 2].map(upgrade)] {
+        let answers = [0, 1, 2].map(|n| http_answer(n, "no")).concat();
+        for (asked, answered) in [(1400, 1400), (40, 1400), (1400, 50), (30, 7)] {
+            let mut script = Script::new(40_000, 80);
+            script.say(false, &requests.concat(), asked);
+            script.say(true, &answers, answered);
+            for n in 3..5 {
+                script.say(false, &get(n), asked);
+                script.say(true, &http_answer(n, ""), answered);
+            }
+            let (found, _) = common::run(&script.frames, 80, http());
+            assert!(are_exact(&found, 5) && have_their_own(&found), "{found:#?}");
+        }
+    }
+}
+
+/// The server need not have received all of it when it answers.
+#[test]
+fn what_waits_for_an_answer_keeps_its_place() {
+    let upgrade = http_get(0, "Upgrade: h2c\r\n");
+    let post: &[u8] = b"POST /1 HTTP/1.1\r\nContent-Length: 10\r\n\r\n0123456789";
+    let (refusal, get) = (http_answer(0, "no"), http_get(2, ""));
+    let answers = [http_answer(1, ""), http_answer(2, "")].concat();
+    for cut in 1..=post.len() {
+        let (waits, rest) = post.split_at(cut);
+        let mut script = Script::new(40_000, 80);
+        let mut next = [u32::MAX - 19, 78];
+        script.say(false, &upgrade, 1400);
+        script.say(false, waits, 1400);
+        next[0] = next[0].wrapping_add(upgrade.len() as u32);
+        script.begin_anew(next);
+        script.say(true, &refusal, 1400);
+        let sent = next[0].wrapping_add(cut as u32);
+        script.begin_anew([sent, next[1] + refusal.len() as u32]);
+        script.say(false, &[rest, &get].concat(), 1400);
+        script.say(true, &answers, 1400);
+        let (found, stats) = common::run(&script.frames, 80, http());
+        assert!(are_exact(&found, 3), "{cut} {found:#?}");
+        let sizes = found.iter().map(|one| (one.status, one.request_bytes));
+        let sent = [upgrade.len(), post.len(), get.len()].map(|size| size as u64);
+        assert!(sizes.eq((400..).zip(sent)), "{cut} {found:#?}");
+        assert_eq!(stats.account.gaps, 0);
+    }
+}
+
 /// A server that does not wait for the end of a head answers it all the same.
 #[test]
 fn an_answer_to_half_a_head_moves_no_other() {

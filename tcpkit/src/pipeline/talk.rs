@@ -142,6 +142,8 @@ struct Sense {
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
+    /// Stream offset of the first of them.
+    offset: u64,
     first: Mark,
 }
 
@@ -521,8 +523,7 @@ impl Talk {
             self.speak_on(direction, run, lent);
         } else {
             let consumed = self.run(direction, run, (0, run.resumed), lent);
-            let left = run.bytes.get(consumed..).unwrap_or_default();
-            self.leave(direction, left, run.last, lent);
+            self.leave(direction, run, consumed, run.last, lent);
         }
         self.unblock(direction.reverse(), run, lent);
     }
@@ -540,8 +541,7 @@ impl Talk {
             ControlFlow::Continue(next) => self.run(direction, run, next, lent),
             ControlFlow::Break(consumed) => consumed,
         };
-        let left = run.bytes.get(consumed..).unwrap_or_default();
-        self.leave(direction, left, run.last, lent);
+        self.leave(direction, run, consumed, run.last, lent);
         self.unblock(direction.reverse(), run, lent);
     }
 
@@ -560,10 +560,12 @@ impl Talk {
             first: tail.first,
             ..*run
         };
+        let offset = whole.offset;
         let consumed = self.run(direction, &whole, (0, run.resumed), lent);
         if consumed >= old {
             tail.first = run.last;
         }
+        tail.offset = offset + consumed as u64;
         tail.bytes.drain(..consumed.min(tail.bytes.len()));
         self.leave_in(direction, tail, lent);
     }
@@ -587,10 +589,7 @@ impl Talk {
         let run = Run {
             bytes: &tail.bytes,
             old: tail.bytes.len(),
-            offset: cause
-                .segment
-                .received
-                .saturating_sub(tail.bytes.len() as u64),
+            offset: tail.offset,
             first: tail.first,
             last: tail.first,
             segment: Segment {
@@ -603,13 +602,20 @@ impl Talk {
             resumed: false,
         };
         let consumed = self.run(direction, &run, (0, run.resumed), lent);
-        let left = tail.bytes.get(consumed..).unwrap_or_default();
-        self.leave(direction, left, tail.first, lent);
+        self.leave(direction, &run, consumed, tail.first, lent);
     }
 
-    /// Keeps what was not consumed.
+    /// Keeps what was not consumed of a run.
     #[inline(never)]
-    fn leave(&mut self, direction: Direction, left: &[u8], first: Mark, lent: &mut Lent<'_>) {
+    fn leave(
+        &mut self,
+        direction: Direction,
+        run: &Run<'_>,
+        consumed: usize,
+        first: Mark,
+        lent: &mut Lent<'_>,
+    ) {
+        let left = run.bytes.get(consumed..).unwrap_or_default();
         if left.is_empty() {
             return;
         }
@@ -619,6 +625,7 @@ impl Talk {
             .unwrap_or_default();
         tail.bytes.clear();
         tail.bytes.extend_from_slice(left);
+        tail.offset = run.offset + consumed as u64;
         tail.first = first;
         self.leave_in(direction, tail, lent);
     }
@@ -647,7 +654,7 @@ impl Talk {
     }
 
     /// Shows a run of bytes from `at` on to the dissector until it makes no more of it; returns how many
-    /// are done with.
+    /// are done with. What waited for a part of it is shown before the rest.
     fn run(
         &mut self,
         direction: Direction,
@@ -656,6 +663,7 @@ impl Talk {
         lent: &mut Lent<'_>,
     ) -> usize {
         while at < run.bytes.len() || resumed {
+            self.unblock(direction.reverse(), run, lent);
             let State::Speaking {
                 spoken,
                 dissector,
@@ -854,8 +862,7 @@ impl Talk {
         run.bytes = implied;
         run.offset = gap.offset + gap.bytes - implied.len() as u64;
         let consumed = self.run(direction, &run, (0, run.resumed), lent);
-        let left = implied.get(consumed..).unwrap_or_default();
-        self.leave(direction, left, mark, lent);
+        self.leave(direction, &run, consumed, mark, lent);
         true
     }
 
@@ -951,6 +958,7 @@ impl Talk {
                 self.parse[d].tail = (old > 0).then(|| {
                     Box::new(Tail {
                         bytes: bytes[..old].to_vec(),
+                        offset: run.offset - old as u64,
                         first,
                     })
                 });
@@ -979,8 +987,7 @@ impl Talk {
                     self.begin(direction, run, lent);
                     let consumed = self.run(direction, &whole, (0, run.resumed), lent);
                     let first = if consumed < old { first } else { run.last };
-                    let left = bytes.get(consumed..).unwrap_or_default();
-                    self.leave(direction, left, first, lent);
+                    self.leave(direction, &whole, consumed, first, lent);
                 }
             }
             Decision::Opaque(what) => self.silence(what, run.last.time, lent),
@@ -988,6 +995,7 @@ impl Talk {
                 self.parse[d].grew = true;
                 self.parse[d].tail = Some(Box::new(Tail {
                     bytes: bytes.to_vec(),
+                    offset: run.offset - old as u64,
                     first,
                 }));
             }
@@ -1028,8 +1036,7 @@ impl Talk {
             resumed: false,
         };
         let consumed = self.run(other, &kept, (0, false), lent);
-        let left = tail.bytes.get(consumed..).unwrap_or_default();
-        self.leave(other, left, tail.first, lent);
+        self.leave(other, &kept, consumed, tail.first, lent);
     }
 }
 

@@ -80,6 +80,8 @@ struct Half {
     skip: u64,
     lost: bool,
     last: Mark,
+    /// What is held waits for the other direction.
+    blocked: bool,
     /// Index of the message whose end was not told.
     open: Option<usize>,
 }
@@ -277,6 +279,7 @@ impl Wire {
         let most = 16 + 4 * self.halves[direction.index()].held.len();
         let mut found = false;
         for _ in 0..most {
+            self.unblock(direction.reverse(), now);
             let half = &mut self.halves[direction.index()];
             let skipped = half.step_over(now);
             let done = half.held.is_empty() && !skipped;
@@ -297,9 +300,17 @@ impl Wire {
         panic!("no end of calls");
     }
 
+    /// Shows what waited for the part of the other direction that was shown last.
+    fn unblock(&mut self, direction: Direction, now: Mark) {
+        if self.halves[direction.index()].blocked && self.dissector_waits(direction) {
+            self.run(direction, now);
+        }
+    }
+
     fn rest(&mut self, direction: Direction) {
         let half = &mut self.halves[direction.index()];
         half.old = half.held.len();
+        half.blocked = self.dissector.blocked(direction);
     }
 
     fn find(&mut self, direction: Direction, now: Mark, found: &mut bool) -> bool {

@@ -1,7 +1,8 @@
 //! The state of one conversation.
 //!
 //! Reads both directions' bytes, makes messages. All bytes are consumed as they come, except those
-//! that follow a CONNECT or upgrade request: the response tells what they are.
+//! that follow a CONNECT or upgrade request: the response tells what they are. So nothing behind such a response
+//! is read before them: the next response answers one of them.
 
 use super::asked::Asked;
 use super::body::{self, Framing};
@@ -115,7 +116,9 @@ impl Conversation {
         let blocked = self.blocked(cursor.direction);
         let way = self.way(cursor.direction);
         match std::mem::take(&mut way.state) {
-            State::Idle if blocked || cursor.is_done() => Some(cursor.stop(Verdict::Continue)),
+            State::Idle if blocked || cursor.decided || cursor.is_done() => {
+                Some(cursor.stop(Verdict::Continue))
+            }
             State::Idle => self.begin(cursor, out),
             State::Head(open) => self.resume(open, cursor, out),
             State::Length(end) => way.length(end, cursor, out),
@@ -162,7 +165,9 @@ impl Conversation {
     /// The head is whole: tells the message, and finds out what follows.
     fn complete(&mut self, open: &Open, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
         let head = open.head.as_ref()?;
+        let waits = self.asked.decides();
         let (role, framing) = self.framing(cursor.direction, head, cursor.is_done());
+        cursor.decided |= waits && !self.asked.decides();
         self.undecided = false;
         let text = open.text(head, cursor, out);
         let message = open.message(role, head, cursor.offset(), cursor.last());

@@ -13,6 +13,9 @@ pub(super) struct Cursor<'a> {
     pub at: usize,
     /// Where the message whose head was told last, and not its end, is in the output.
     pub told: Option<usize>,
+    /// The answer to a CONNECT or an upgrade was read in this call: what the client sent behind its request comes
+    /// before what is behind the answer.
+    pub decided: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -23,6 +26,7 @@ impl<'a> Cursor<'a> {
             input,
             at: 0,
             told: None,
+            decided: false,
         }
     }
 

@@ -383,6 +383,42 @@ fn a_refused_connect_lets_requests_go_on() {
     assert_eq!(wire.opaque, None);
 }
 
+/// What is held back behind a request that may end HTTP is shown before what follows the answer, which may be the
+/// answer to it, however both come in pieces.
+#[test]
+fn what_waited_for_a_refusal_is_read_before_the_next_answer() {
+    const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n";
+    const CONNECT: &[u8] = b"CONNECT h:443 HTTP/1.1\r\n\r\n";
+    const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\n\r\n";
+    let refused: &[u8] = b"HTTP/1.1 407 No\r\nContent-Length: 3\r\n\r\nno!";
+    let no_body: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n";
+    for asks in [UPGRADE, CONNECT] {
+        let requests = [asks, HEAD, GET, asks, HEAD].concat();
+        let answers = [refused, no_body, OK, refused, no_body].concat();
+        for size in [1, 7, 30, 60, 90, usize::MAX] {
+            let parts = [(ToServer, &requests[..]), (ToClient, &answers[..])];
+            let wire = drive(&Http, Transport::Tcp, &parts, &mut || size);
+            let statuses: Vec<_> = told(&wire, ToClient)
+                .iter()
+                .map(|told| told.status)
+                .collect();
+            assert_eq!(statuses, [407, 200, 200, 407, 200], "in pieces of {size}");
+            assert_eq!(
+                (wire.count(Role::Request), &wire.malformed[..]),
+                (5, &[][..])
+            );
+            let mut open = 0_i32;
+            for told in &wire.told {
+                open += if told.direction == ToServer { 1 } else { -1 };
+                assert!(
+                    open >= 0,
+                    "an answer before its request, in pieces of {size}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_lost_answer_to_connect_lets_the_client_decide() {
     let connect: &[u8] = b"CONNECT h:443 HTTP/1.1\r\n\r\n";
