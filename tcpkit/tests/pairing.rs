@@ -721,6 +721,27 @@ fn an_answer_to_half_a_head_moves_no_other() {
     assert!(are_exact(&found, 3) && have_their_own(&found), "{found:#?}");
 }
 
+/// Of a conversation that was joined, too, what a body holds is no response.
+#[test]
+fn a_body_like_a_response_is_none_behind_a_loss() {
+    let body = "HTTP/1.1 499 X\r\nContent-Length: 0\r\n\r\n";
+    let mut script = Script::unbegun(40_000, 80);
+    for n in 0..6 {
+        script.say(false, &http_get(n, ""), 1400);
+        script.say(true, &http_answer(n, ""), 1400);
+    }
+    script.say(false, &[http_get(6, ""), http_get(7, "")].concat(), 1400);
+    script.say(true, &[6, 7].map(|n| http_answer(n, body)).concat(), 1400);
+    for n in 8..10 {
+        script.say(false, &http_get(n, ""), 1400);
+        script.say(true, &http_answer(n, body), 1400);
+    }
+    let (found, stats) = common::run(&script.frames, 80, http());
+    let paired = found.iter().filter(|one| one.status > 0).count();
+    assert!(paired >= 6 && have_their_own(&found), "{found:#?}");
+    assert_eq!(stats.account.joined, 1);
+}
+
 /// A DNS message (RFC 1035, section 4.1) with one question.
 fn dns_message(id: u16, answer: bool, name: &str) -> Vec<u8> {
     let mut message = id.to_be_bytes().to_vec();

@@ -17,8 +17,11 @@ pub(super) struct Asked {
     stale: bool,
     /// The next request was answered before its head was complete (a 408, a 414).
     early: bool,
-    /// Something was lost at some time: a response may be of another request than the one it takes from here.
+    /// A response may be of another request than the one it takes from here: something was lost, and no request came
+    /// at rest since.
     unsure: bool,
+    /// Something was lost at some time, or never seen.
+    lossy: bool,
 }
 
 impl Asked {
@@ -81,13 +84,23 @@ impl Asked {
             self.runs = VecDeque::new();
         }
         self.stale = true;
-        self.unsure = true;
+        self.join();
+    }
+
+    /// A request begins while no response is under way: where none is outstanding, order is found again, as a client
+    /// that does not pipeline sends it when it has all answers. (The first one after a loss is no such one: answers
+    /// of lost requests may still be to come.)
+    pub(super) fn settle(&mut self) {
+        self.unsure &= !self.is_at_rest();
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.runs.is_empty() && !self.stale && !self.early
     }
 
     /// What is behind it, where no request is outstanding.
     pub(super) fn rest(&self) -> Option<Past> {
-        let rests = self.runs.is_empty() && !self.stale && !self.early;
-        rests.then_some(match self.unsure {
+        self.is_at_rest().then_some(match self.lossy {
             false => Past::Whole,
             true => Past::Lossy,
         })
@@ -101,10 +114,10 @@ impl Asked {
     /// Nobody knows which requests came before those that are noted.
     pub(super) fn join(&mut self) {
         self.unsure = true;
+        self.lossy = true;
     }
 
-    /// Whether the next response may be of another request than the one that [`Asked::pop`] tells. It stays so
-    /// once something was lost: the offsets that tell when order is found again are pairing's.
+    /// Whether the next response may be of another request than the one that [`Asked::pop`] tells.
     pub(super) fn is_unsure(&self) -> bool {
         self.unsure
     }

@@ -133,6 +133,9 @@ impl Conversation {
     }
 
     fn begin(&mut self, cursor: &mut Cursor<'_>, out: &mut Output) -> Turn {
+        if cursor.direction == Direction::ToServer && self.asked.is_unsure() {
+            self.settle();
+        }
         let mut open = Open::new(cursor);
         match open.read(&mut self.way(cursor.direction).carry, cursor) {
             Ok(true) => self.complete(&open, cursor, out),
@@ -193,6 +196,14 @@ impl Conversation {
             }
         }
         None
+    }
+
+    /// A request begins after a loss: where no response is under way, and none is to come, it is the only one.
+    fn settle(&mut self) {
+        let [_, to_client] = &self.ways;
+        if to_client.is_idle() {
+            self.asked.settle();
+        }
     }
 
     /// Notes a request, or finds a response's, and tells what the message is for and what follows its head. `last`

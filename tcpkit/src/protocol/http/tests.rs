@@ -6,7 +6,7 @@ use super::*;
 use crate::flow::Direction::{self, ToClient, ToServer};
 use crate::limits::{HTTP_HEAD_BYTES, KEPT_BYTES};
 use crate::protocol::driven::{Told, Wire, drive};
-use crate::protocol::{Input, Mark, Message, Output, Phase, Resync, Role};
+use crate::protocol::{Input, Mark, Message, Output, Past, Phase, Resync, Role};
 
 fn whole(parts: &[(Direction, &[u8])]) -> Wire {
     drive(&Http, Transport::Tcp, parts, &mut || usize::MAX)
@@ -583,6 +583,29 @@ fn behind_a_loss_an_answer_to_head_is_told_by_what_follows() {
                         .all(|told| told.flags & Message::CUT == 0)
                 );
             }
+        }
+    }
+}
+
+/// A request at rest is the only one: its response has the body that it announces, whatever that is.
+#[test]
+fn a_request_at_rest_behind_a_loss_finds_order_again() {
+    let like_a_head = "HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\nHTTP/1.1 299 No head\r\n";
+    for lost in [ToServer, ToClient] {
+        for size in [1, 40, 1000] {
+            let mut wire = Wire::new(&Http, Transport::Tcp);
+            wire.lose(lost, 10);
+            for _ in 0..2 {
+                wire.send(ToServer, GET);
+                wire.send(ToClient, OK);
+            }
+            let before = responses(&wire).len();
+            for _ in 0..2 {
+                wire.send_cut(ToServer, GET, &mut || size);
+                wire.send_cut(ToClient, like_a_head.as_bytes(), &mut || size);
+            }
+            assert_eq!(responses(&wire).len() - before, 2, "in pieces of {size}");
+            assert_eq!(wire.past(), Some(Past::Lossy));
         }
     }
 }
