@@ -70,6 +70,9 @@ impl Asked {
     }
 }
 
+/// What pairs a response that is of no request that is known.
+const NOBODYS: u64 = 1 << 32;
+
 /// What pairs a request, and its response: the id, and what tells apart requests that have the same.
 fn pair(id: u16, place: u16) -> u64 {
     u64::from(place) << 16 | u64::from(id)
@@ -359,7 +362,7 @@ impl Exchange {
         }
         match whose {
             Whose::Nobodys => {
-                message.id = Some(pair(answer.id, 0));
+                message.id = Some(nobodys(answer));
                 if !listed && done.reply.opcode.is_none() {
                     (message.hits, message.misses) = (0, 0);
                 }
@@ -402,7 +405,7 @@ impl Exchange {
         let mut message = response_message(&answer.loose);
         message.flags |= Message::CUT;
         match self.whose(answer, None) {
-            Whose::Nobodys => message.id = Some(pair(answer.id, 0)),
+            Whose::Nobodys => message.id = Some(nobodys(answer)),
             Whose::Anyones => return self.doubt(answer.id, &message, None, out),
             Whose::Ones(place) => {
                 let Some(asked) = self.asked.remove(place) else {
@@ -479,6 +482,14 @@ impl Asked {
     /// Whether it can get this response; where nothing is known of it, any request can.
     fn fits(&self, reply: Option<&Reply>) -> bool {
         reply.is_none_or(|reply| self.entry.accepts(reply))
+    }
+}
+
+/// What pairs a response that nobody asked for, as far as is known here: of very many requests some were forgotten.
+fn nobodys(answer: &Answer) -> u64 {
+    match answer.lapsed {
+        true => NOBODYS,
+        false => pair(answer.id, 0),
     }
 }
 
