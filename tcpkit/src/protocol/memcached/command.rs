@@ -140,7 +140,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The classes of answers that a request of this kind can get.
+    /// The classes of answers that a request of this kind can get; `quiet` where success goes unsaid.
     pub(super) fn accepts(self, quiet: bool) -> u32 {
         let all = self.answers()
             | if self == Self::MetaNoop {
@@ -173,12 +173,14 @@ impl Kind {
         }
     }
 
-    /// What the `q` flag keeps the server from saying. (1.6 is silent in more cases than the text
-    /// of the protocol says; what it never says need not be listed.)
+    /// What the `q` flag, or `noreply`, keeps the server from saying: what 1.6.18 and later ones never say. (That a key is
+    /// not there is something that 1.6.18 says, and others not.)
     fn silenced(self) -> u32 {
         match self {
             Self::MetaGet => word::EN,
-            Self::MetaSet | Self::MetaDelete | Self::MetaCount => word::HD,
+            Self::MetaSet | Self::MetaDelete => word::HD,
+            Self::MetaCount => word::HD | word::VA,
+            Self::Admin => word::ITEMS | word::LINES | word::EN,
             _ => 0,
         }
     }

@@ -82,7 +82,12 @@ impl Entry {
             0 => self.tag == 0 || reply.word & word::ECHO == 0,
             tag => self.tag == tag,
         };
-        tag_fits && self.kind.accepts(self.has(Self::QUIET)) & reply.word != 0
+        tag_fits && self.kind.accepts(self.is_hushed()) & reply.word != 0
+    }
+
+    /// Whether the server keeps silent of what went as it was asked.
+    fn is_hushed(&self) -> bool {
+        self.has(Self::QUIET) && !(self.kind == Kind::MetaCount && self.has(Self::VIVIFIES))
     }
 
     /// Corrects what the response alone says about keys by what was asked.

@@ -203,6 +203,17 @@ fn noreply_and_quit_are_one_way() {
     assert_eq!(driver.pairs().unanswered, 0);
 }
 
+/// Asks and hears one after the other, and says what became of it.
+fn in_turn(turns: &[(&str, &str)]) -> Vec<String> {
+    let mut driver = tcp();
+    for (asked, said) in turns {
+        driver.ask(asked.as_bytes()).reply(said.as_bytes());
+    }
+    assert_eq!(driver.refused, [""; 0]);
+    assert!(certain(&driver).iter().all(|certain| *certain));
+    lines(&driver.pairs())
+}
+
 #[test]
 fn a_key_called_noreply_is_a_key() {
     let pairs = talk(b"get noreply\r\n", b"END\r\n");
@@ -446,6 +457,33 @@ fn a_response_that_fits_a_quiet_request_and_the_one_behind_it_is_unsure() {
         let (last, _) = driver.told.last().unwrap();
         assert_eq!((last.hits, last.misses), (0, 1));
     }
+}
+
+#[test]
+fn a_quiet_count_that_makes_its_key_says_so() {
+    let turns = [
+        ("ma a q N0\r\n", "HD\r\n"),
+        ("md a\r\n", "HD\r\n"),
+        ("ma a q N0 v\r\n", "VA 1\r\n0\r\n"),
+        ("md b\r\n", "NF\r\n"),
+    ];
+    let expected = [
+        "ma a q N0 => OK",
+        "md a => OK",
+        "ma a q N0 v => OK",
+        "md b => NOT_FOUND",
+    ];
+    assert_eq!(in_turn(&turns), expected);
+}
+
+#[test]
+fn a_quiet_count_of_a_key_that_is_there_says_nothing() {
+    let mut driver = tcp();
+    driver
+        .ask(b"ma a q v\r\nmg b v\r\nma a q\r\nma b\r\n")
+        .reply(b"VA 1\r\n2\r\nHD\r\n");
+    assert_eq!(certain(&driver), [true, true]);
+    assert_eq!(lines(&driver.pairs()), ["mg b v => OK 1/0", "ma b => OK"]);
 }
 
 #[test]

@@ -176,7 +176,11 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Params<'a, I> {
                 _ => {}
             }
         }
-        if vivify && !recache && entry.kind == Kind::MetaGet {
+        let makes = match entry.kind {
+            Kind::MetaGet => vivify && !recache,
+            kind => vivify && kind == Kind::MetaCount,
+        };
+        if makes {
             entry.flags |= Entry::VIVIFIES;
         }
     }
