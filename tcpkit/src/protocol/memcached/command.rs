@@ -193,8 +193,9 @@ pub(super) enum Shape {
     Keys(u8),
     /// `key flags exptime bytes`, then so many more, then `noreply`; a data block follows.
     Data(u8),
-    /// Anything, the last parameter may be `noreply`.
-    Noreply,
+    /// Anything. The last parameter may be `noreply`, where there are so many of them, at least and at most: with
+    /// more or less the server answers an error, or takes it for a key.
+    Noreply(u8, u8),
     /// Anything.
     Plain,
     /// `key flags…`.
@@ -237,23 +238,23 @@ static COMMANDS: &[Command] = &[
     command("mn", Kind::MetaNoop, Shape::Plain),
     command("md", Kind::MetaDelete, Shape::Meta),
     command("ma", Kind::MetaCount, Shape::Meta),
-    command("delete", Kind::Delete, Shape::Noreply),
-    command("incr", Kind::Count, Shape::Noreply),
-    command("decr", Kind::Count, Shape::Noreply),
+    command("delete", Kind::Delete, Shape::Noreply(2, 3)),
+    command("incr", Kind::Count, Shape::Noreply(2, 3)),
+    command("decr", Kind::Count, Shape::Noreply(2, 3)),
     command("add", Kind::Store, Shape::Data(0)),
     command("replace", Kind::Store, Shape::Data(0)),
     command("append", Kind::Store, Shape::Data(0)),
     command("prepend", Kind::Store, Shape::Data(0)),
     command("cas", Kind::Store, Shape::Data(1)),
-    command("touch", Kind::Touch, Shape::Noreply),
+    command("touch", Kind::Touch, Shape::Noreply(2, 3)),
     command("gat", Kind::Get, Shape::Keys(1)),
     command("gats", Kind::Get, Shape::Keys(1)),
     command("me", Kind::MetaDebug, Shape::Plain),
     command("stats", Kind::Stats, Shape::Plain),
     command("version", Kind::Version, Shape::Plain),
-    command("verbosity", Kind::Ok, Shape::Noreply),
-    command("flush_all", Kind::Ok, Shape::Noreply),
-    command("cache_memlimit", Kind::Ok, Shape::Noreply),
+    command("verbosity", Kind::Ok, Shape::Noreply(1, 2)),
+    command("flush_all", Kind::Ok, Shape::Noreply(1, 2)),
+    command("cache_memlimit", Kind::Ok, Shape::Noreply(1, 2)),
     command("quit", Kind::Ok, Shape::Silent),
     command("watch", Kind::Watch, Shape::Plain),
     command("shutdown", Kind::Shutdown, Shape::Plain),

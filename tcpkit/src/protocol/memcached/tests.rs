@@ -214,6 +214,71 @@ fn in_turn(turns: &[(&str, &str)]) -> Vec<String> {
     lines(&driver.pairs())
 }
 
+/// What a server says to commands that end in `noreply`, each alone.
+#[test]
+fn noreply_is_heard_where_the_command_has_it() {
+    let silent = [
+        "touch a noreply",
+        "touch a x noreply",
+        "incr a noreply",
+        "incr a 1 noreply",
+        "decr a 1 noreply ",
+        "delete a noreply",
+        "delete a 1 noreply",
+        "verbosity noreply",
+        "verbosity 0 noreply",
+        "flush_all x noreply",
+        "cache_memlimit 64 noreply",
+        "set a 0 0 noreply",
+        "set a 0 0 -1 noreply",
+        "cas a 0 0 1 noreply",
+    ];
+    for asked in silent {
+        let mut driver = tcp();
+        driver.ask(b"get a\r\n").reply(b"END\r\n");
+        driver.ask(format!("{asked}\r\nget a\r\n").as_bytes());
+        driver.reply(b"END\r\n");
+        let pairs = driver.pairs();
+        assert_eq!(pairs.one_way, 1, "{asked}");
+        assert_eq!(lines(&pairs), ["get a => OK 0/1"; 2], "{asked}");
+    }
+    let answered = [
+        ("touch noreply", "ERROR"),
+        ("touch a 0 0 noreply", "ERROR"),
+        ("incr noreply", "ERROR"),
+        ("incr a 1 2 noreply", "ERROR"),
+        ("delete noreply", "NOT_FOUND"),
+        ("delete a 1 2 noreply", "ERROR"),
+        ("verbosity 0 0 noreply", "ERROR"),
+        ("flush_all 0 0 noreply", "ERROR"),
+        ("cache_memlimit 64 0 noreply", "ERROR"),
+        ("set a 0 noreply", "ERROR"),
+        ("cas a 0 0 noreply", "ERROR"),
+    ];
+    for (asked, said) in answered {
+        let requests = format!("{asked}\r\nget a\r\n");
+        let pairs = talk(requests.as_bytes(), format!("{said}\r\nEND\r\n").as_bytes());
+        let expected = [format!("{asked} => {said}"), "get a => OK 0/1".to_owned()];
+        assert_eq!(lines(&pairs), expected);
+    }
+}
+
+/// Some of them know the word: `lru mode noreply` is silent, `slabs reassign 1 2 noreply` an error.
+#[test]
+fn an_administrators_noreply_may_be_answered() {
+    for said in ["", "ERROR\r\n"] {
+        let mut driver = tcp();
+        driver
+            .ask(b"lru mode noreply\r\n")
+            .reply(said.as_bytes())
+            .ask(b"get a\r\n")
+            .reply(b"END\r\n");
+        let pairs = driver.pairs();
+        assert_eq!(lines(&pairs).last().unwrap(), "get a => OK 0/1");
+        assert_eq!((pairs.orphans, pairs.unanswered), (0, 0));
+    }
+}
+
 #[test]
 fn a_key_called_noreply_is_a_key() {
     let pairs = talk(b"get noreply\r\n", b"END\r\n");

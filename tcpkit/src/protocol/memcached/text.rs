@@ -107,8 +107,8 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Params<'a, I> {
         match self.command.shape {
             Shape::Keys(before) => entry.count = self.keys(before),
             Shape::Data(more) => (body, silent) = self.data(more),
-            Shape::Noreply => silent = self.params.last() == Some(b"noreply"),
-            Shape::Plain => {}
+            Shape::Noreply(least, most) => silent = self.is_silent(least, most),
+            Shape::Plain => self.plain(&mut entry),
             Shape::Meta => self.meta(&mut entry),
             Shape::MetaData => body = self.meta_data(&mut entry),
             Shape::Silent => silent = true,
@@ -119,6 +119,30 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Params<'a, I> {
             head.trailer = 2;
         }
         head
+    }
+
+    fn is_silent(&mut self, least: u8, most: u8) -> bool {
+        let (mut count, mut last) = (0_usize, None);
+        for param in self.params.by_ref() {
+            (count, last) = (count + 1, Some(param));
+        }
+        last == Some(b"noreply") && (usize::from(least)..=usize::from(most)).contains(&count)
+    }
+
+    /// What the parameters of an administrator's command say of its answer.
+    fn plain(&mut self, entry: &mut Entry) {
+        match entry.kind {
+            Kind::Admin | Kind::Watch => self.administers(entry),
+            _ => {}
+        }
+    }
+
+    /// Some of what these do knows `noreply`, and some answers an error: which, is not worth a list.
+    fn administers(&mut self, entry: &mut Entry) {
+        let may = matches!(self.command.name, "lru" | "slabs" | "extstore" | "watch");
+        if may && self.params.by_ref().last() == Some(b"noreply") {
+            entry.flags |= Entry::QUIET;
+        }
     }
 
     fn keys(&mut self, before: u8) -> u16 {
@@ -134,7 +158,9 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Params<'a, I> {
         let unique = if more > 0 { next() } else { None };
         let last = next();
         let extra = next().is_some();
-        let silent = last == Some(b"noreply") && !extra;
+        let enough = more == 0 || unique.is_some();
+        // The server looks for it before it looks whether what stands there is the length that it wants.
+        let silent = enough && !extra && last.or(unique).or(fixed[3]) == Some(b"noreply");
         let [Some(key), Some(flags), Some(expiry), Some(length)] = fixed else {
             return (None, false);
         };
@@ -231,7 +257,7 @@ pub(super) fn unmistakable(content: &[u8]) -> bool {
                 > 0
         }
         Shape::Meta => count >= 1 && words(content).skip(2).all(is_flag),
-        Shape::Noreply => match command.kind {
+        Shape::Noreply(..) => match command.kind {
             Kind::Count | Kind::Touch => {
                 (2..=3).contains(&count) && params.nth(1).and_then(number).is_some()
             }
