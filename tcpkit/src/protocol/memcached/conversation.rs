@@ -399,6 +399,14 @@ impl Conversation {
                     None => Some(Stop::Skip(data)),
                 }
             }
+            Progress::MayEnd(len) if !self.pending.switches_sizes() => {
+                cursor.at += len;
+                None
+            }
+            Progress::MayEnd(len) => {
+                let done = self.reader.cut();
+                self.line_end(len, &done, cursor)
+            }
             Progress::Ends(len, done) => self.line_end(len, &done, cursor),
         }
     }

@@ -253,6 +253,15 @@ impl Pending {
             .is_some_and(|entry| entry.kind.accepts(false) & word != 0)
     }
 
+    /// Whether the oldest request that can get statistics switches those of sizes, which no `END` follows.
+    #[cold]
+    pub(super) fn switches_sizes(&self) -> bool {
+        let mut queue = self.queue.iter().take(MEMCACHED_SCAN);
+        queue
+            .find(|entry| entry.kind.accepts(false) & word::LINES != 0)
+            .is_some_and(|entry| entry.kind == Kind::Sizes)
+    }
+
     /// The most items that the oldest request can be answered with, where it reads keys as text.
     pub(super) fn items(&self) -> Option<u32> {
         let oldest = self.queue.front()?;

@@ -16,6 +16,8 @@ pub(super) enum Progress {
     Goes(usize),
     /// So many bytes are done with, so many data bytes follow, then a line end.
     Data(usize, u64),
+    /// So many bytes are done with, and so is the response, or an `END` follows: which, the request says.
+    MayEnd(usize),
     /// So many bytes are done with, and so is the response.
     Ends(usize, Done),
 }
@@ -166,7 +168,8 @@ impl Reader {
     }
 
     fn listed(&mut self, line: Line<'_>, end: &[u8]) -> Step<Progress> {
-        if line.content != end {
+        let ends = line.content == end || line.content.starts_with(b"STAT sizes_error ");
+        if !ends {
             return Step::Done(Progress::Goes(line.len));
         }
         let class = if self.state == State::Lines {
@@ -221,7 +224,8 @@ impl Reader {
         match first {
             b"VALUE" => return self.item(line, parts),
             b"VA" => return self.meta_value(line, parts),
-            b"STAT" | b"ITEM" | b"PREFIX" => return self.list(line, State::Lines),
+            b"STAT" => return self.statistic(line, parts),
+            b"ITEM" | b"PREFIX" => return self.list(line, State::Lines),
             b"mg" => return self.list(line, State::MetaLines),
             _ if first.starts_with(b"key=") => return self.list(line, State::Lines),
             _ => {}
@@ -238,6 +242,25 @@ impl Reader {
                 Step::Done(Progress::Ends(line.len, done))
             }
             None => other(line, first),
+        }
+    }
+
+    /// `STAT name value`. That sizes are counted from now on is told by a line of its own, without an `END`, and why they
+    /// cannot be by two of them.
+    fn statistic<'a>(
+        &mut self,
+        line: Line<'_>,
+        mut parts: impl Iterator<Item = &'a [u8]>,
+    ) -> Step<Progress> {
+        match (parts.next(), parts.next()) {
+            (Some(b"sizes_status"), Some(b"enabled")) => {
+                Step::Done(Progress::Ends(line.len, Done::word(word::LINES, 0)))
+            }
+            (Some(b"sizes_status"), Some(b"disabled")) => {
+                self.state = State::Lines;
+                Step::Done(Progress::MayEnd(line.len))
+            }
+            _ => self.list(line, State::Lines),
         }
     }
 

@@ -279,6 +279,32 @@ fn an_administrators_noreply_may_be_answered() {
     }
 }
 
+/// `stats sizes_enable` and `sizes_disable` are answered without an `END`, `stats sizes` with one.
+#[test]
+fn statistics_of_sizes_end_where_the_server_ends_them() {
+    let disabled = "STAT sizes_status disabled\r\n";
+    let error = "STAT sizes_status error\r\nSTAT sizes_error cas_support_disabled\r\n";
+    let turns = [
+        ("stats sizes\r\n", "STAT sizes_status disabled\r\nEND\r\n"),
+        ("stats sizes_enable\r\n", "STAT sizes_status enabled\r\n"),
+        ("get a\r\n", "END\r\n"),
+        ("stats sizes\r\n", "STAT 64 3\r\nEND\r\n"),
+        ("stats sizes_disable\r\n", disabled),
+        ("get b\r\n", "END\r\n"),
+        ("stats sizes_enable\r\n", error),
+        ("get c\r\n", "END\r\n"),
+    ];
+    let said = in_turn(&turns);
+    assert_eq!(said.len(), turns.len(), "{said:#?}");
+    for ((asked, _), line) in turns.iter().zip(&said) {
+        assert!(line.starts_with(asked.trim_end()), "{said:#?}");
+    }
+    let [requests, responses] =
+        [0, 1].map(|side| turns.map(|(asked, said)| [asked, said][side]).concat());
+    let pairs = talk(requests.as_bytes(), responses.as_bytes());
+    assert_eq!(lines(&pairs), said);
+}
+
 #[test]
 fn a_key_called_noreply_is_a_key() {
     let pairs = talk(b"get noreply\r\n", b"END\r\n");

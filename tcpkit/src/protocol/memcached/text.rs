@@ -132,6 +132,12 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Params<'a, I> {
     /// What the parameters of an administrator's command say of its answer.
     fn plain(&mut self, entry: &mut Entry) {
         match entry.kind {
+            Kind::Stats => {
+                let what = self.params.next();
+                if matches!(what, Some(b"sizes_enable" | b"sizes_disable")) {
+                    entry.kind = Kind::Sizes;
+                }
+            }
             Kind::Admin | Kind::Watch => self.administers(entry),
             _ => {}
         }

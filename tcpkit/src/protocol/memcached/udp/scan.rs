@@ -126,6 +126,11 @@ impl Scan {
             Step::More => Step::More,
             Step::Bad(why) => Step::Bad(why),
             Step::Done(Progress::Goes(len)) => Step::Done((len, 0, None)),
+            // What ends in `END` comes in one datagram with it.
+            Step::Done(Progress::MayEnd(len)) => {
+                let ends = len == bytes.len();
+                Step::Done((len, 0, ends.then(|| self.reader.cut())))
+            }
             Step::Done(Progress::Data(len, data)) => Step::Done((len, data, None)),
             Step::Done(Progress::Ends(len, done)) => Step::Done((len, 0, Some(done))),
         }
