@@ -133,7 +133,7 @@ impl Dissector for Conversation {
 
     fn resume(&mut self, past: Past) {
         if past == Past::Lossy {
-            self.pending.doubt();
+            self.pending.resume();
         }
     }
 

@@ -17,7 +17,11 @@
 //!
 //! A quiet read that stays silent found nothing: that miss is told with the response that shows it.
 //!
-//! After a loss the queue may be out of step with the server; it finds back by itself whenever it
+//! After a loss a quiet request may have stayed silent, while what would fit it is a lost one's: so the response is
+//! [`Message::UNSURE`], unless it repeats what tells the request apart. That ends once a later request that is always answered
+//! has its response, and nobody waits.
+//!
+//! The queue may then be out of step with the server; it finds back by itself whenever it
 //! runs empty. A response that cannot be of the request whose turn it is shows that, and is
 //! [`Message::UNSURE`] too.
 
@@ -49,10 +53,13 @@ impl Entry {
     pub(super) const QUIET: u8 = 1;
     /// Reads keys: silence means that it was not there.
     pub(super) const READS: u8 = 2;
-    /// Makes the key that is not there (`N` without `R`): a response that won is a miss.
+    /// Makes the key that is not there. A read that does (`N` without `R`) and won is a miss; a count that does says
+    /// so, also where it is quiet.
     pub(super) const VIVIFIES: u8 = 4;
     /// Told apart by its opaque.
     pub(super) const OPAQUE: u8 = 8;
+    /// Asked before the last loss.
+    const BEFORE: u8 = 16;
 
     pub(super) fn new(kind: Kind) -> Self {
         Self {
@@ -88,6 +95,14 @@ impl Entry {
     /// Whether the server keeps silent of what went as it was asked.
     fn is_hushed(&self) -> bool {
         self.has(Self::QUIET) && !(self.kind == Kind::MetaCount && self.has(Self::VIVIFIES))
+    }
+
+    /// Whether a response that it accepts is its own for certain: it repeats what tells the request apart.
+    fn is_named_by(&self, reply: &Reply) -> bool {
+        match reply.opcode {
+            Some(_) => self.has(Self::OPAQUE) || self.key != 0 && self.key == reply.key,
+            None => reply.tag != 0,
+        }
     }
 
     /// Corrects what the response alone says about keys by what was asked.
@@ -145,6 +160,9 @@ pub(super) struct Reply {
     pub made: bool,
 }
 
+/// So many responses in a row that nobody could have asked for show that the queue is out of step.
+const STRAYS: u8 = 3;
+
 /// The requests that may still be answered, oldest first.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -159,6 +177,8 @@ pub(super) struct Pending {
     constant: u32,
     /// Every request and response since the beginning is known.
     sure: bool,
+    /// Answers may come to requests that are not in the queue.
+    lost: bool,
     /// Keys that were found for quiet requests in the queue, of which nobody can tell for which.
     shared: u32,
     /// Responses in a row that nobody in the queue could have asked for.
@@ -174,6 +194,7 @@ impl Pending {
             highest: 0,
             constant: 0,
             sure: true,
+            lost: false,
             shared: 0,
             strays: 0,
         }
@@ -182,6 +203,7 @@ impl Pending {
     /// What is behind it, where nobody waits, and nothing was learnt of how the client numbers its requests.
     pub(super) fn rest(&self) -> Option<Past> {
         let rests = self.queue.is_empty()
+            && !self.lost
             && (self.last, self.highest, self.constant) == (0, 0, 0)
             && (self.shared, self.strays) == (0, 0);
         rests.then_some(match self.sure {
@@ -230,8 +252,13 @@ impl Pending {
     /// Something was lost: forgets the requests.
     pub(super) fn forget(&mut self) {
         self.queue = VecDeque::new();
-        self.sure = false;
+        (self.sure, self.lost) = (false, true);
         self.shared = 0;
+    }
+
+    /// Goes on from nothing, behind losses whose answers are past.
+    pub(super) fn resume(&mut self) {
+        self.sure = false;
     }
 
     /// The memory that they take.
@@ -241,7 +268,11 @@ impl Pending {
 
     /// A request was lost: the known ones still wait.
     pub(super) fn doubt(&mut self) {
-        self.sure = false;
+        (self.sure, self.lost) = (false, true);
+        let before = |entry: &&mut Entry| !entry.has(Entry::BEFORE);
+        for entry in self.queue.iter_mut().rev().take_while(before) {
+            entry.flags |= Entry::BEFORE;
+        }
     }
 
     /// Whether the oldest request that is always answered can get this class of response.
@@ -292,22 +323,44 @@ impl Pending {
     /// A stray response or two are a quiet request's, or a malformed one's; more show that the
     /// queue is out of step.
     fn find(&mut self, reply: &Reply) -> Found {
-        const STRAYS: u8 = 3;
         let search = |queue: &Self| match reply.opcode {
             Some(_) => queue.find_binary(reply),
             None => queue.find_text(reply),
         };
         let found = search(self);
+        if self.lost && self.is_guess(&found, reply) {
+            return Found::Unsure;
+        }
         if !matches!(found, Found::Nobody) || self.queue.is_empty() {
             self.strays = 0;
             return found;
         }
         self.strays = self.strays.saturating_add(1);
         if self.sure && self.strays >= STRAYS {
-            self.sure = false;
-            return search(self);
+            self.doubt();
+            return self.find(reply);
         }
         found
+    }
+
+    /// Whether it would be a quiet request that may have stayed silent, while the response is a lost one's.
+    #[cold]
+    fn is_guess(&self, found: &Found, reply: &Reply) -> bool {
+        let Found::At(index) = found else {
+            return false;
+        };
+        let quiet = |entry: &Entry| entry.has(Entry::QUIET) && !entry.is_named_by(reply);
+        self.queue.get(*index).is_some_and(quiet)
+    }
+
+    /// A request was answered. Once that is one that was asked since the last loss, all that was lost has its answers: where
+    /// they are not told apart by what they repeat, once nobody waits.
+    #[cold]
+    fn recover(&mut self, answered: &Entry, reply: &Reply) {
+        let ends = self.queue.is_empty() && !answered.has(Entry::QUIET);
+        if !answered.has(Entry::BEFORE) && (ends || answered.is_named_by(reply)) {
+            self.lost = false;
+        }
     }
 
     fn find_text(&self, reply: &Reply) -> Found {
@@ -372,6 +425,9 @@ impl Pending {
         let entry = self.queue.pop_front()?;
         message.id = entry.id();
         entry.count_keys(reply, message);
+        if self.lost {
+            self.recover(&entry, reply);
+        }
         if self.sure {
             message.hits = message.hits.saturating_add(found);
             message.misses = message.misses.saturating_add(silent - found);
@@ -389,6 +445,7 @@ impl Pending {
             message.role = Role::OneWay;
             return;
         }
+        self.lost = true;
         if reply.opcode.is_none() && self.queue.iter().any(|entry| entry.id().is_none()) {
             self.lose_order(message);
             return;

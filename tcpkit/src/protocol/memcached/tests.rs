@@ -577,6 +577,62 @@ fn a_quiet_count_of_a_key_that_is_there_says_nothing() {
     assert_eq!(lines(&driver.pairs()), ["mg b v => OK 1/0", "ma b => OK"]);
 }
 
+/// A quiet request may have stayed silent; what a lost one was told must not be taken for its response.
+#[test]
+fn after_a_loss_a_response_that_fits_a_quiet_request_is_unsure() {
+    let mut driver = tcp();
+    driver.ask(b"mn\r\n").reply(b"MN\r\n");
+    driver.ask(b"mg a q v\r\n").lose(ToServer, 10);
+    driver.reply(b"VA 1\r\nx\r\n");
+    assert_eq!(certain(&driver), [true, false]);
+
+    let mut driver = tcp();
+    driver.ask(b"mn\r\n").reply(b"MN\r\n");
+    driver.lose(ToServer, 9).ask(b"mg a q t\r\nmn\r\n");
+    driver.reply(b"HD\r\n");
+    assert_eq!(certain(&driver), [true, false]);
+}
+
+/// Once a request that was asked after the loss is answered, and no other waits, nothing is open of the lost ones.
+#[test]
+fn quiet_requests_behind_what_was_lost_are_found() {
+    let mut driver = tcp();
+    driver
+        .ask(b"mg a q v\r\n")
+        .lose(ToServer, 10)
+        .ask(b"mn\r\n")
+        .reply(b"MN\r\n")
+        .ask(b"mg b q v\r\nmn\r\n")
+        .reply(b"VA 1\r\nx\r\nMN\r\n");
+    assert_eq!(certain(&driver), [true; 3]);
+    assert_eq!(
+        lines(&driver.pairs()),
+        ["mn => OK", "mg b q v => OK 1/0", "mn => OK"]
+    );
+}
+
+#[test]
+fn quiet_requests_that_are_named_are_found_after_a_loss() {
+    let mut driver = tcp();
+    driver
+        .ask(b"mg a q v O1\r\nmg b q v k\r\n")
+        .lose(ToServer, 10)
+        .reply(b"VA 1 O1\r\nx\r\nVA 1 kb\r\nx\r\n");
+    assert_eq!(certain(&driver), [true, true]);
+    let mut driver = tcp();
+    driver
+        .ask(&asks(0x09, 7, [b"", b"a", b""]))
+        .lose(ToServer, 30)
+        .reply(&answers(0x09, 0, 7, [&[0; 4], b"", b"v"]));
+    assert_eq!(certain(&driver), [true]);
+    let mut driver = tcp();
+    driver
+        .ask(&asks(0x09, 0, [b"", b"a", b""]))
+        .lose(ToServer, 30)
+        .reply(&answers(0x09, 0, 0, [&[0; 4], b"", b"v"]));
+    assert_eq!(certain(&driver), [false]);
+}
+
 #[test]
 fn what_a_quiet_request_is_never_told_is_the_next_ones() {
     let mut driver = tcp();
