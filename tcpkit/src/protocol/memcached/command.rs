@@ -44,6 +44,9 @@ pub(super) const LABELS: &[&str] = &[
     "sasl",
 ];
 
+/// The label of `set`.
+pub(super) const SET: u16 = label("set");
+
 /// The index of a label; 0, `other`, for one that is not listed.
 #[expect(
     clippy::indexing_slicing,
@@ -137,6 +140,8 @@ pub(super) enum Kind {
     MetaCount,
     MetaNoop,
     MetaDebug,
+    /// No command, but to a server that takes it for one.
+    Secret,
     Binary,
 }
 
@@ -171,7 +176,7 @@ impl Kind {
             Self::MetaCount => word::VA | word::HD | word::NF | word::NS | word::EX,
             Self::MetaNoop => word::MN,
             Self::MetaDebug => word::ME | word::EN,
-            Self::Binary => 0,
+            Self::Secret | Self::Binary => 0,
         }
     }
 

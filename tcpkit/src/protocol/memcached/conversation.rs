@@ -6,6 +6,7 @@
 //! when it ended.
 
 use super::command::{self, Kind};
+use super::login::{self, Asked, Login};
 use super::pending::{Pending, Reply};
 use super::reply::{self, Progress, Reader};
 use super::{Head, Step, binary, find, request, udp};
@@ -15,6 +16,9 @@ use crate::protocol::{
     Dissector, Input, Mark, Message, Output, Parsed, Past, Phase, Resync, Role, Text, Verdict,
 };
 use crate::source::Timestamp;
+
+/// What is shown instead of credentials.
+const HIDDEN: &[u8] = b"***";
 
 /// A request whose data block is under way.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,7 @@ pub(super) struct Conversation {
     pending: Pending,
     unfinished: Option<Unfinished>,
     reader: Reader,
+    login: Login,
     open: Option<Open>,
     /// Where, in each direction, the bytes begin that were not yet searched for a line end.
     searched: [u64; 2],
@@ -91,6 +96,7 @@ impl Dissector for Conversation {
 
     fn resync(&mut self, direction: Direction, input: &Input<'_>) -> Resync {
         self.drop_partial(direction);
+        self.login = Login::Past;
         self.pending.doubt();
         find::resync(direction, input)
     }
@@ -102,6 +108,7 @@ impl Dissector for Conversation {
             .copied()
             .unwrap_or_default();
         self.cut(direction, end, last, out);
+        self.login = Login::Past;
         match direction {
             Direction::ToServer => self.pending.doubt(),
             Direction::ToClient => self.pending.forget(),
@@ -128,10 +135,12 @@ impl Dissector for Conversation {
     fn rest(&self) -> Option<Past> {
         let ends = self.unfinished.is_none() && !self.reader.is_open() && self.open.is_none();
         let rest = self.pending.rest();
-        rest.filter(|_| ends && self.udp.is_none())
+        let known = self.login == Login::Past;
+        rest.filter(|_| ends && known && self.udp.is_none())
     }
 
     fn resume(&mut self, past: Past) {
+        self.login = Login::Past;
         if past == Past::Lossy {
             self.pending.resume();
         }
@@ -218,6 +227,7 @@ impl Conversation {
             pending: Pending::new(),
             unfinished: None,
             reader: Reader::default(),
+            login: Login::Open,
             open: None,
             searched: [0; 2],
             last: [(Mark::default(), 0); 2],
@@ -244,7 +254,11 @@ impl Conversation {
                 }
                 Step::Bad(why) => return Stop::Bad(why),
                 Step::Done(head) => {
-                    if let Some(stop) = self.begin(&head, cursor) {
+                    let stop = match self.login {
+                        Login::Past => self.begin(&head, cursor),
+                        _ => self.begin_outside(head, cursor),
+                    };
+                    if let Some(stop) = stop {
                         return stop;
                     }
                 }
@@ -285,6 +299,24 @@ impl Conversation {
         }
         cursor.out.messages.push(message);
         whole.is_none().then_some(Stop::Skip(head.body))
+    }
+
+    /// Tells a request of a client that may have to log in.
+    #[cold]
+    fn begin_outside(&mut self, mut head: Head, cursor: &mut Cursor<'_, '_>) -> Option<Stop> {
+        let first = self.pending.waiting() == 0;
+        let asked = self.login.ask(&mut head, cursor.rest(), first);
+        if asked == Asked::More {
+            return Some(Stop::Wait);
+        }
+        let stop = self.begin(&head, cursor);
+        if asked == Asked::Hidden {
+            let text = cursor.out.keep(HIDDEN);
+            if let Some(message) = cursor.out.messages.last_mut() {
+                (message.text, message.text_len) = (text, HIDDEN.len() as u32);
+            }
+        }
+        stop
     }
 
     /// Tells the end of a request whose last bytes are here.
@@ -428,13 +460,27 @@ impl Conversation {
         let text = done
             .text
             .map_or(Text::None, |(from, to)| cursor.text(from, to));
+        let refused = self.login != Login::Past && self.refuses(done, cursor);
         cursor.at += len;
         let mut message = self.whole(cursor);
         message.text = text;
         done.fill(&mut message);
+        if refused {
+            message.flags |= Message::ERROR;
+            self.pending.lose_order(&mut message);
+            cursor.out.messages.push(message);
+            return None;
+        }
         let kind = self.answer(&done.reply, message, cursor.out);
         let watches = kind == Some(Kind::Watch) && done.reply.word == command::word::OK;
         watches.then_some(Stop::Opaque("watch"))
+    }
+
+    /// Whether it is an error of a server that wants credentials first. All who wait may have no other answer.
+    #[cold]
+    fn refuses(&self, done: &reply::Done, cursor: &Cursor<'_, '_>) -> bool {
+        let text = done.text.and_then(|(from, to)| cursor.rest().get(from..to));
+        text.is_some_and(login::is_refused) && self.pending.waiting() > 1
     }
 
     /// The response that ends here.
@@ -456,6 +502,10 @@ impl Conversation {
     fn answer(&mut self, reply: &Reply, mut message: Message, out: &mut Output) -> Option<Kind> {
         if command::is_error(message.status) {
             message.flags |= Message::ERROR;
+        }
+        if self.login != Login::Past {
+            self.login.answer(message.status);
+            self.pending.be_strict();
         }
         let kind = self.pending.answer(reply, &mut message);
         out.messages.push(message);

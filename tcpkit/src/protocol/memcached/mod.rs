@@ -7,7 +7,7 @@
 //!
 //! Follows doc/protocol.txt of memcached 1.6 and the BinaryProtocolRevamped page. How responses find
 //! their requests, quiet ones among them, is told in `pending`. `noreply` commands and `quit` are
-//! one-way. What a watcher is sent after `watch` is no answer to anything: it ends the conversation
+//! one-way, but for those that a server may take for credentials (`login`). What a watcher is sent after `watch` is no answer to anything: it ends the conversation
 //! as far as pairing goes.
 
 mod binary;
@@ -15,6 +15,7 @@ mod command;
 mod conversation;
 mod find;
 mod keys;
+mod login;
 mod pending;
 mod render;
 mod reply;

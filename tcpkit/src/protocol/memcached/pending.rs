@@ -275,6 +275,16 @@ impl Pending {
         }
     }
 
+    /// How many requests wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The next response that nobody could have asked for shows that the queue is out of step.
+    pub(super) fn be_strict(&mut self) {
+        self.strays = self.strays.max(STRAYS - 1);
+    }
+
     /// Whether the oldest request that is always answered can get this class of response.
     pub(super) fn front_accepts(&self, word: u32) -> bool {
         self.queue
@@ -462,7 +472,7 @@ impl Pending {
     }
 
     /// A response that may be of more than one request: nobody knows whose turn it is.
-    fn lose_order(&mut self, message: &mut Message) {
+    pub(super) fn lose_order(&mut self, message: &mut Message) {
         message.flags |= Message::UNSURE;
         message.id = None;
         (message.hits, message.misses) = (0, 0);

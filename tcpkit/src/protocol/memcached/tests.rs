@@ -370,6 +370,124 @@ fn the_credentials_of_a_first_set_are_not_shown() {
     assert!(driver.told.iter().all(|(_, text)| !text.ends_with(b"hush")));
 }
 
+/// What a server with `-Y` takes for credentials, and one without takes for a command and another, of which only the
+/// second is answered where there is `noreply`.
+#[test]
+fn the_credentials_of_a_malformed_set_are_not_shown() {
+    let long = format!("set {} 0 0 9", "k".repeat(300));
+    for set in [
+        "set a x y 9",
+        "set a x y 9 noreply",
+        "set a 0 0 9 b c d",
+        "set a 0 0 x",
+        "set a 0 0",
+        &long,
+    ] {
+        for said in ["STORED\r\n", "CLIENT_ERROR x\r\nERROR\r\n"] {
+            let mut driver = tcp();
+            driver.ask(format!("{set}\r\nuser hush\r\n").as_bytes());
+            driver.reply(said.as_bytes());
+            driver.ask(b"get a\r\n").reply(b"END\r\n");
+            let told = &driver.told;
+            let shows = |text: &[u8]| text.windows(4).any(|part| part == b"hush");
+            assert!(!told.iter().any(|(_, text)| shows(text)), "{set}");
+            let pairs = driver.pairs();
+            assert_eq!(lines(&pairs).last().unwrap(), "get a => OK 0/1", "{set}");
+            assert_eq!((pairs.orphans, pairs.unanswered), (0, 0), "{set}");
+        }
+    }
+    let mut driver = tcp();
+    driver
+        .ask(b"set a x y 10\r\nstats hush\r\n")
+        .reply(b"STORED\r\n");
+    assert!(driver.told.iter().all(|(_, text)| !text.ends_with(b"hush")));
+    let mut driver = tcp();
+    driver.ask(b"set a 0 0 4\r\nuser hush\r\n");
+    assert!(driver.told.iter().all(|(_, text)| !text.ends_with(b"sh")));
+}
+
+/// Once the server has answered it is known to want no credentials, and what is said to it is shown.
+#[test]
+fn what_follows_an_answer_is_no_secret() {
+    let turns = [
+        ("get a\r\n", "END\r\n"),
+        (
+            "set a x y 9\r\n",
+            "CLIENT_ERROR bad command line format\r\n",
+        ),
+        ("user pass\r\n", "ERROR\r\n"),
+    ];
+    assert_eq!(in_turn(&turns)[2], "user pass => ERROR");
+}
+
+/// A server with `-Y` answers the `set` that logs in, whatever it says; one without does as it is told.
+#[test]
+fn a_set_that_may_log_in_may_be_answered() {
+    let mut driver = tcp();
+    driver
+        .ask(b"set a 0 0 9 noreply\r\nuser")
+        .ask(b" pass\r\n")
+        .reply(b"STORED\r\n")
+        .ask(b"set b 0 0 1\r\nx\r\n")
+        .reply(b"NOT_STORED\r\n");
+    let expected = ["set a 0 0 9 noreply => OK", "set b 0 0 1 => NOT_STORED"];
+    assert_eq!(lines(&driver.pairs()), expected);
+    assert_eq!(certain(&driver), [true, true]);
+    assert!(driver.told.iter().all(|(_, text)| !text.ends_with(b"pass")));
+
+    let mut driver = tcp();
+    driver
+        .ask(b"set a 0 0 9 noreply\r\nuser pass\r\nset b 0 0 1\r\nx\r\n")
+        .reply(b"STORED\r\n");
+    assert_eq!(certain(&driver), [false]);
+
+    let mut driver = tcp();
+    driver
+        .ask(b"set a 0 0 9 noreply\r\nuser pass\r\nget b\r\n")
+        .reply(b"END\r\n");
+    assert_eq!(lines(&driver.pairs()), ["get b => OK 0/1"]);
+    assert_eq!(certain(&driver), [true]);
+}
+
+/// What is too much of its data is a line of its own, to which such a server says its error.
+#[test]
+fn what_a_first_set_leaves_over_is_answered_once() {
+    let mut driver = tcp();
+    driver
+        .ask(b"set a 0 0 1 noreply\r\nxyz\r\nget a\r\n")
+        .reply(b"ERROR\r\nEND\r\n");
+    assert_eq!(certain(&driver), [true, true]);
+    assert_eq!(lines(&driver.pairs())[1], "get a => OK 0/1");
+}
+
+/// Data of one word are no name and password.
+#[test]
+fn a_first_set_without_a_password_is_one_way() {
+    let mut driver = tcp();
+    driver.ask(b"set a 0 0 5 noreply\r\nvalue\r\nset b 0 0 1\r\nx\r\n");
+    driver.reply(b"STORED\r\n");
+    assert_eq!(driver.pairs().one_way, 1);
+    assert_eq!(lines(&driver.pairs()), ["set b 0 0 1 => OK"]);
+    assert_eq!(certain(&driver), [true]);
+}
+
+/// All that comes at once before the credentials is answered by one line.
+#[test]
+fn what_is_refused_together_is_unsure() {
+    let mut driver = tcp();
+    driver
+        .ask(b"get a\r\nget b\r\n")
+        .reply(b"CLIENT_ERROR unauthenticated\r\n")
+        .ask(b"set a 0 0 9\r\nuser pass\r\n")
+        .reply(b"STORED\r\n");
+    assert_eq!(certain(&driver), [false, true]);
+    let mut driver = tcp();
+    driver
+        .ask(b"get a\r\nset a 0 0 9\r\nuser pass\r\n")
+        .reply(b"STORED\r\n");
+    assert_eq!(certain(&driver), [false]);
+}
+
 #[test]
 fn a_watcher_ends_the_conversation() {
     let mut driver = tcp();
