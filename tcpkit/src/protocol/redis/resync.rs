@@ -56,7 +56,9 @@ impl Starts {
     ) -> impl Iterator<Item = (usize, bool)> + 'a {
         let (old, new) = bytes.split_at_checked(self.old).unwrap_or((bytes, &[]));
         let first = self.fresh.then_some((0, true));
+        // What a line that ends at the very end of them stands before is the beginning of the segment.
         let before = memmem::find_iter(old, line).map(|at| (at + 2, false));
+        let before = before.filter(move |(at, _)| *at < self.old);
         let segment = (self.old > 0 && !new.is_empty()).then_some((self.old, true));
         let behind = memmem::find_iter(new, line).map(move |at| (self.old + at + 2, false));
         let places = first.into_iter().chain(before).chain(segment).chain(behind);

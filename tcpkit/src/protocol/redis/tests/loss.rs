@@ -273,6 +273,24 @@ fn the_rest_of_a_string_is_known() {
     assert_eq!(tell(true), tell(false));
 }
 
+/// A line end that was kept from before is no earlier beginning of what stands behind it.
+#[test]
+fn what_begins_a_segment_begins_with_it() {
+    for first in [6, 20, 31, 32, 40] {
+        let mut driver = Driver::new();
+        let lost = bulk(&[b'v'; 200]);
+        driver.request(command(&[b"GET", b"a"]));
+        driver.lose(Direction::ToClient, 60);
+        driver.response(&lost[60..120]).response(&lost[120..]);
+        driver.request(command(&[b"GET", b"b"]));
+        let found = bulk(&[b'w'; 90]);
+        driver.response(&found[..first]).response(&found[first..]);
+        let last = driver.told.last().map(|told| &told.message);
+        let frames = last.map(|message| (message.first.frame, message.last.frame));
+        assert_eq!(frames, Some((5, 6)), "{first}");
+    }
+}
+
 /// Input that looks like messages again and again, and never is, costs a bounded effort.
 #[test]
 fn hostile_input_is_left_soon() {
