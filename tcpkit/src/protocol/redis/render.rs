@@ -3,7 +3,7 @@
 //! Reads the first bytes of a request as they were on the wire, makes one line: arguments apart
 //! by a space, quoted as `redis-cli` quotes where they are empty or not plain. Passwords of AUTH,
 //! HELLO, ACL SETUSER, MIGRATE, CONFIG SET and SENTINEL SET are `***`, also where the bytes end
-//! within one.
+//! within one, and where an argument was forgotten.
 
 use super::request::{self, Argument, Arguments, Words};
 use super::token;
@@ -224,16 +224,26 @@ enum Rule {
     Open,
     /// AUTH: the last argument, with a user before it perhaps; of any other number, all.
     Auth,
+    /// All that follows.
+    Secret,
     /// HELLO: behind the option AUTH and a user.
     Hello,
     /// ACL: rules of SETUSER.
     Acl,
     AclUser,
     AclRules,
+    /// ACL DRYRUN: a user, and then a request.
+    AclDryrun,
+    /// COMMAND: the request behind GETKEYS and GETKEYSANDFLAGS.
+    Command,
     /// MIGRATE: behind AUTH, and behind AUTH2 and a user.
     Migrate,
     /// CONFIG, SENTINEL, MODULE: values of settings whose name says so.
     Settings,
+    /// Behind the first of them: names and values by turns, a name being next.
+    Names,
+    /// A value being next.
+    Values,
 }
 
 /// Tells secrets, argument by argument.
@@ -283,52 +293,77 @@ impl Secrets {
         }
         let secret = self.due == 1;
         self.due = self.due.saturating_sub(1);
-        if secret && self.rule != Rule::Settings {
+        if secret {
+            if self.rule == Rule::Values {
+                self.rule = Rule::Names;
+            }
             return Shown::First(0);
         }
         let word = bytes
             .get(..OPTION_BYTES)
             .unwrap_or(bytes)
             .to_ascii_uppercase();
-        self.option(index, &word, bytes, secret)
+        self.option(index, &word, bytes)
     }
 
-    fn option(&mut self, index: u32, word: &[u8], bytes: &[u8], secret: bool) -> Shown {
+    fn option(&mut self, index: u32, word: &[u8], bytes: &[u8]) -> Shown {
+        let left = self.total.saturating_sub(index + 1);
         match self.rule {
+            Rule::Secret => return Shown::First(0),
             Rule::Auth if index > 1 || self.total != 3 => return Shown::First(0),
-            Rule::Hello if word == b"AUTH" && self.due == 0 => self.due = 2,
+            // A user, a password, and perhaps SETNAME and a name; else somebody forgot one of them.
+            Rule::Hello if word == b"AUTH" && self.due == 0 => self.pairs(left, 2),
             Rule::Hello if word == b"SETNAME" && self.due == 0 => self.values = 1,
-            Rule::Migrate if index < 6 || self.due > 0 => {}
+            // In place of the database and the timeout, which are numbers, it is an option as well.
+            Rule::Migrate if index < 4 || self.due > 0 => {}
             Rule::Migrate if word == b"AUTH" => self.due = 1,
-            Rule::Migrate if word == b"AUTH2" => self.due = 2,
+            Rule::Migrate if word == b"AUTH2" => self.due = left.clamp(1, 2),
             Rule::Migrate if word == b"KEYS" => self.rule = Rule::Open,
-            Rule::Acl => {
-                self.rule = if word == b"SETUSER" {
-                    Rule::AclUser
-                } else {
-                    Rule::Open
-                }
-            }
+            Rule::Acl => self.rule = acl_command(word),
             Rule::AclUser => self.rule = Rule::AclRules,
             Rule::AclRules => return acl_rule(bytes),
-            Rule::Settings => {
-                if is_secret_setting(word) {
-                    self.due = 1;
-                }
-                if secret {
-                    return Shown::First(0);
-                }
+            Rule::AclDryrun => self.nested(left),
+            Rule::Command if word.starts_with(b"GETKEYS") => self.nested(left),
+            Rule::Command => self.rule = Rule::Open,
+            Rule::Settings if is_secret_setting(word) => {
+                self.rule = Rule::Values;
+                // Of which one is the value's, and two are each other's.
+                self.pairs(left + 1, 1);
             }
+            Rule::Names if !may_be_setting(bytes) => {
+                // A password of several words, more likely.
+                self.rule = Rule::Secret;
+                return Shown::First(0);
+            }
+            Rule::Names => {
+                self.rule = Rule::Values;
+                self.due = u32::from(is_secret_setting(word));
+            }
+            Rule::Values => self.rule = Rule::Names,
             _ => {}
         }
         Shown::All
     }
+
+    /// So many arguments follow, a secret being in `due` of them; where they do not come in pairs, who knows where.
+    fn pairs(&mut self, follow: u32, due: u32) {
+        match follow % 2 {
+            0 => self.due = due,
+            _ => self.rule = Rule::Secret,
+        }
+    }
+
+    /// A request of so many arguments follows.
+    fn nested(&mut self, arguments: u32) {
+        *self = Self::new(arguments);
+    }
 }
 
 /// Commands that may have secrets among their arguments.
-const RULES: [(&[u8], Rule); 7] = [
+const RULES: [(&[u8], Rule); 8] = [
     (b"ACL", Rule::Acl),
     (b"AUTH", Rule::Auth),
+    (b"COMMAND", Rule::Command),
     (b"CONFIG", Rule::Settings),
     (b"HELLO", Rule::Hello),
     (b"MIGRATE", Rule::Migrate),
@@ -342,6 +377,14 @@ fn rule_of(command: &[u8]) -> Rule {
         .iter()
         .find(named)
         .map_or(Rule::Open, |(_, rule)| *rule)
+}
+
+fn acl_command(name: &[u8]) -> Rule {
+    match name {
+        b"SETUSER" => Rule::AclUser,
+        b"DRYRUN" => Rule::AclDryrun,
+        _ => Rule::Open,
+    }
 }
 
 /// `>password`, `<password`, `#hash`, `!hash`: the sign may be seen. A selector, `(…)`, may have none, but somebody may try.
@@ -363,6 +406,22 @@ fn acl_rule(rule: &[u8]) -> Shown {
 fn is_secret_setting(name: &[u8]) -> bool {
     let has = |part: &[u8]| memchr::memmem::find(name, part).is_some();
     has(b"PASS") || has(b"SECRET") || has(b"TOKEN") || name.ends_with(b"AUTH")
+}
+
+/// Settings of one word that a running server takes.
+#[rustfmt::skip]
+const SETTINGS: [&[u8]; 18] = [
+    b"activedefrag", b"activerehashing", b"appendfsync", b"appendonly", b"bind", b"dbfilename", b"dir", b"hz",
+    b"loglevel", b"masterauth", b"masteruser", b"maxclients", b"maxmemory", b"port", b"quorum", b"requirepass",
+    b"save", b"timeout",
+];
+
+/// Whether a setting may have this name: a word of a password would have to look just so.
+fn may_be_setting(name: &[u8]) -> bool {
+    let is_part =
+        |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(byte);
+    let is_compound = name.iter().any(|byte| b"-.".contains(byte));
+    SETTINGS.contains(&name) || is_compound && name.iter().all(is_part)
 }
 
 #[cfg(test)]

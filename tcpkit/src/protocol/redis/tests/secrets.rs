@@ -56,6 +56,53 @@ const CASES: &[(&str, &str)] = &[
         "SENTINEL CONFIG SET sentinel-pass ***",
     ),
     ("SET auth hash", "SET auth hash"),
+    // A user, a timeout or quotes were forgotten.
+    ("HELLO 3 AUTH hush", "HELLO 3 AUTH ***"),
+    ("HELLO AUTH hush", "HELLO AUTH ***"),
+    (
+        "MIGRATE host 6379 key 0 AUTH hush",
+        "MIGRATE host 6379 key 0 AUTH ***",
+    ),
+    (
+        "MIGRATE host 6379 key AUTH2 user hush",
+        "MIGRATE host 6379 key AUTH2 user ***",
+    ),
+    (
+        "MIGRATE host 6379 key 0 1 AUTH2 hush",
+        "MIGRATE host 6379 key 0 1 AUTH2 ***",
+    ),
+    (
+        "CONFIG SET requirepass my hush",
+        "CONFIG SET requirepass *** ***",
+    ),
+    (
+        "CONFIG SET port 1 requirepass my hush hush",
+        "CONFIG SET port 1 requirepass *** *** ***",
+    ),
+    (
+        "CONFIG SET requirepass hush maxmemory-policy noeviction masterauth hush",
+        "CONFIG SET requirepass *** maxmemory-policy noeviction masterauth ***",
+    ),
+    (
+        "SENTINEL SET mymaster auth-pass my hush",
+        "SENTINEL SET mymaster auth-pass *** ***",
+    ),
+    // Requests within requests.
+    (
+        "ACL DRYRUN default AUTH hush",
+        "ACL DRYRUN default AUTH ***",
+    ),
+    (
+        "ACL DRYRUN auth CONFIG SET requirepass hush",
+        "ACL DRYRUN auth CONFIG SET requirepass ***",
+    ),
+    ("ACL DRYRUN default GET k", "ACL DRYRUN default GET k"),
+    ("COMMAND GETKEYS AUTH hush", "COMMAND GETKEYS AUTH ***"),
+    (
+        "command getkeysandflags hello 3 auth hush",
+        "command getkeysandflags hello 3 auth ***",
+    ),
+    ("COMMAND DOCS AUTH get", "COMMAND DOCS AUTH get"),
 ];
 
 #[test]
@@ -66,6 +113,9 @@ fn hidden_in_arrays_and_lines() {
         assert_eq!(rendered(format!("  {line}\r\n").as_bytes()), *shown);
     }
     assert_eq!(rendered(b"AUTH \"hush hush"), "AUTH ***");
+    // A name without a value: so this is a password and SETNAME, or a user and no password.
+    let odd = "HELLO 3 AUTH hush SETNAME me";
+    assert_eq!(rendered(&words(odd)), "HELLO 3 AUTH *** *** ***");
     assert_eq!(rendered(b"\"AUTH\" 'hush'\r\n"), "AUTH ***");
 }
 
