@@ -62,21 +62,25 @@ pub(super) fn of(text: &[u8]) -> u16 {
 }
 
 /// Behind these, errors repeat what a client sent; and what stands behind that, if it is one argument.
-static REPEATED: [(&[u8], Option<&[u8]>); 3] = [
+static REPEATED: [(&[u8], Option<&[u8]>); 6] = [
     (b"modifier '", Some(b"': ")),
     (b"HELLO option '", None),
-    (b", with args beginning with: '", None),
+    // The quotes behind it are backticks before redis 7.
+    (b", with args beginning with: ", None),
+    (b"Invalid argument '", Some(b"' for ")),
+    (b"number of arguments for CONFIG SET - '", None),
+    (b"number of arguments for SENTINEL SET '", None),
 ];
 
-/// The text of an error that repeats what may be a password (of ACL SETUSER and HELLO, and of commands that this server
-/// does not have), without it; all others as they are.
+/// The text of an error that repeats what may be a password (of ACL SETUSER, HELLO and settings, and of commands that this
+/// server does not have), without it; all others as they are.
 pub(super) fn without_secrets(text: &[u8]) -> Cow<'_, [u8]> {
     let secret = REPEATED.iter().find_map(|(before, behind)| {
         let start = memchr::memmem::find(text, before)? + before.len();
         let end = behind.and_then(|behind| memchr::memmem::rfind(text, behind));
         Some((start, end.filter(|end| *end >= start)))
     });
-    let Some((start, end)) = secret else {
+    let Some((start, end)) = secret.filter(|(start, _)| *start < text.len()) else {
         return text.into();
     };
     let (before, rest) = text.split_at(start);
@@ -110,11 +114,31 @@ mod tests {
             ),
             (
                 "ERR unknown command 'AUTH', with args beginning with: 'S3CRET' ",
-                "ERR unknown command 'AUTH', with args beginning with: '***",
+                "ERR unknown command 'AUTH', with args beginning with: ***",
             ),
             (
                 "ERR unknown command 'X', with args beginning with: 'a': b' 'S3CRET' ",
-                "ERR unknown command 'X', with args beginning with: '***",
+                "ERR unknown command 'X', with args beginning with: ***",
+            ),
+            (
+                "ERR unknown command `AUTH`, with args beginning with: `S3CRET`, ",
+                "ERR unknown command `AUTH`, with args beginning with: ***",
+            ),
+            (
+                "ERR Invalid argument 'S3' for CRET' for CONFIG SET 'tls-key-file-pass' - Unable to",
+                "ERR Invalid argument '***' for CONFIG SET 'tls-key-file-pass' - Unable to",
+            ),
+            (
+                "ERR Invalid argument 'S3CRET' for SENTINEL SET 'auth-pass'",
+                "ERR Invalid argument '***' for SENTINEL SET 'auth-pass'",
+            ),
+            (
+                "ERR Unknown option or number of arguments for CONFIG SET - 'S3CRET'",
+                "ERR Unknown option or number of arguments for CONFIG SET - '***",
+            ),
+            (
+                "ERR Unknown option or number of arguments for SENTINEL SET 'S3CRET'",
+                "ERR Unknown option or number of arguments for SENTINEL SET '***",
             ),
             (
                 "ERR Syntax error in HELLO option 'S3CRET'",
@@ -123,7 +147,12 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected);
         }
-        for open in ["ERR unknown command 'FOO'", "MOVED 1 a:1", ""] {
+        for open in [
+            "ERR unknown command 'FOO'",
+            "ERR unknown command 'FOO', with args beginning with: ",
+            "MOVED 1 a:1",
+            "",
+        ] {
             assert_eq!(shown(open), open);
         }
     }
