@@ -607,8 +607,10 @@ impl Session {
             _ => {}
         }
         let known = kind == Kind::Sync && self.responses & UNSURE == 0 && !reply.error;
-        let opaque = known || reply.word == Word::Replication;
         let none = self.head.count == 0;
+        // A script may say the same words.
+        let may_begin = none || kind == Kind::Sync || self.responses & UNSURE != 0;
+        let opaque = known || reply.word == Word::Replication && may_begin;
         let flags = self.answer();
         if none {
             Told {

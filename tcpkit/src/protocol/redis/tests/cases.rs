@@ -529,6 +529,20 @@ fn replication_links() {
 }
 
 #[test]
+fn a_script_that_says_so_begins_no_replication() {
+    let driver = tell(&[
+        "> EVAL return_redis.status_reply('CONTINUE') 0",
+        "> GET a",
+        "< +CONTINUE\n$1\nx\n",
+    ]);
+    assert!(!driver.opaque);
+    assert_eq!(driver.lines(), ["> EVAL", "> GET", "<", "< 1/1"]);
+    // Who asked for it may not have been seen.
+    let driver = tell(&["< +CONTINUE\n"]);
+    assert!(driver.opaque);
+}
+
+#[test]
 fn blocking_commands() {
     for line in [
         "BLPOP a 0",
