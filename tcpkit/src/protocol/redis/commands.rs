@@ -24,12 +24,18 @@ pub(super) enum Kind {
     Xread,
     /// XREADGROUP: likewise.
     Xreadgroup,
-    /// SUBSCRIBE and its kin: one confirmation a channel.
+    /// SUBSCRIBE: one confirmation a channel.
     Subscribe,
-    /// UNSUBSCRIBE and its kin: one confirmation a channel, also for channels not named.
+    /// PSUBSCRIBE: likewise.
+    Psubscribe,
+    /// SSUBSCRIBE: likewise.
+    Ssubscribe,
+    /// UNSUBSCRIBE: one confirmation a channel, also for channels not named.
     Unsubscribe,
-    /// UNSUBSCRIBE of everything, of which the number of confirmations is not known beforehand.
-    UnsubscribeAll,
+    /// PUNSUBSCRIBE: likewise.
+    Punsubscribe,
+    /// SUNSUBSCRIBE: likewise.
+    Sunsubscribe,
     /// Every command that the server runs follows.
     Monitor,
     /// PSYNC or SYNC: a replication link begins.
@@ -59,10 +65,12 @@ impl Kind {
 
     /// Whether it is answered by confirmations.
     pub(super) fn subscribes(self) -> bool {
-        matches!(
-            self,
-            Self::Subscribe | Self::Unsubscribe | Self::UnsubscribeAll
-        )
+        self >= Self::Subscribe && self <= Self::Sunsubscribe
+    }
+
+    /// Whether channels are given up by it.
+    pub(super) fn unsubscribes(self) -> bool {
+        self >= Self::Unsubscribe && self <= Self::Sunsubscribe
     }
 
     /// Whether its effect depends on its arguments.
@@ -175,10 +183,22 @@ const GROUPS: &[(Kind, &[&str])] = &[
         "XREADGROUP",
     ]),
     (Kind::Subscribe, &[
-        "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE",
+        "SUBSCRIBE",
+    ]),
+    (Kind::Psubscribe, &[
+        "PSUBSCRIBE",
+    ]),
+    (Kind::Ssubscribe, &[
+        "SSUBSCRIBE",
     ]),
     (Kind::Unsubscribe, &[
-        "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE",
+        "UNSUBSCRIBE",
+    ]),
+    (Kind::Punsubscribe, &[
+        "PUNSUBSCRIBE",
+    ]),
+    (Kind::Sunsubscribe, &[
+        "SUNSUBSCRIBE",
     ]),
     (Kind::Monitor, &[
         "MONITOR",

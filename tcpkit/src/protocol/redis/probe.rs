@@ -59,11 +59,7 @@ fn request(bytes: &[u8]) -> Probe {
     }
     let begin = memchr::memmem::find(bytes, name).unwrap_or(0);
     let rest = bytes.get(begin + name.len() + 2..).unwrap_or_default();
-    let confirms = matches!(
-        kind,
-        commands::Kind::Subscribe | commands::Kind::Unsubscribe
-    );
-    if confirms && count == 3 {
+    if kind.subscribes() && count == 3 {
         confirmation(rest)
     } else {
         Probe::Request

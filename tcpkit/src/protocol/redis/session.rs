@@ -17,6 +17,8 @@ struct Run {
     kind: Kind,
     /// Whether the run behind it belongs to the same EXEC, which is answered in parts.
     more: bool,
+    /// What else matters when it is answered.
+    marks: u8,
     /// Responses that they still await.
     count: u32,
 }
@@ -26,10 +28,19 @@ impl Run {
         Self {
             kind,
             more: false,
+            marks: 0,
             count,
         }
     }
+
+    /// Of UNSUBSCRIBE without channels: of everything, so that the number of confirmations is not known beforehand.
+    fn is_of_all(&self) -> bool {
+        self.marks & ALL != 0
+    }
 }
+
+/// A run is of an UNSUBSCRIBE from everything.
+const ALL: u8 = 1;
 
 const NONE: Run = Run::of(Kind::Any, 0);
 
@@ -278,7 +289,7 @@ impl Session {
             return self.in_transaction(kind, effect, arguments, silent);
         }
         match kind {
-            Kind::Subscribe | Kind::Unsubscribe => self.confirmed(kind, arguments),
+            kind if kind.subscribes() => self.confirmed(kind, arguments),
             Kind::Block => self.blocks(silent),
             Kind::Xread | Kind::Xreadgroup if effect == Effect::Blocks => self.blocks(silent),
             Kind::Replconf if effect == Effect::Ack => Told::ONE_WAY,
@@ -304,10 +315,7 @@ impl Session {
                 self.requests &= LOST;
                 return self.asked(Kind::Reset, 1, silent);
             }
-            Kind::Subscribe | Kind::Unsubscribe => {
-                let (kind, count) = confirmations(kind, arguments);
-                self.queue(Run::of(kind, count));
-            }
+            kind if kind.subscribes() => self.queue(confirmations(kind, arguments)),
             Kind::Monitor => self.queue(Run::of(kind, 1)),
             // Refused, and no part of the transaction.
             Kind::Multi => {}
@@ -380,8 +388,7 @@ impl Session {
 
     /// The server confirms every channel, also when told to be silent.
     fn confirmed(&mut self, kind: Kind, arguments: u32) -> Told {
-        let (kind, count) = confirmations(kind, arguments);
-        self.ask(kind, count);
+        self.ask_run(confirmations(kind, arguments));
         Told::REQUEST
     }
 
@@ -598,9 +605,7 @@ impl Session {
         }
         let kind = self.head.kind;
         match kind {
-            Kind::Subscribe | Kind::Unsubscribe | Kind::UnsubscribeAll => {
-                return self.unconfirmed(reply);
-            }
+            kind if kind.subscribes() => return self.unconfirmed(reply),
             Kind::Exec => return self.executed(),
             Kind::Monitor if !reply.error => self.responses |= MONITOR,
             Kind::Reset if !reply.error => self.reset_responses(),
@@ -657,8 +662,12 @@ impl Session {
             }
             Word::None | Word::Message | Word::Monitor | Word::Replication => {}
             _ => {
-                let confirms = self.head.kind.subscribes();
-                if confirms || push || self.responses & UNSURE != 0 {
+                let lossy = self.responses & UNSURE != 0;
+                let waits = self.head.kind.subscribes();
+                let confirms = waits && (lossy || confirmation_of(self.head.kind) == reply.word);
+                // Nothing else is answered by such an array.
+                let unasked = idle || waits || self.responses & SUBSCRIBED != 0;
+                if confirms || push || lossy || unasked {
                     let last = self.subscribed(reply);
                     return Some(self.confirmation(confirms, last));
                 }
@@ -704,20 +713,11 @@ impl Session {
                 Told::RESPONSE
             };
         }
-        let more = if self.head.kind == Kind::UnsubscribeAll {
-            !last
-        } else {
-            self.head.count > 1
-        };
-        if more && self.head.kind == Kind::UnsubscribeAll {
-            return Told {
-                flags: Message::MORE,
-                ..Told::RESPONSE
-            };
-        }
-        let flags = self.answer() | if more { Message::MORE } else { 0 };
+        let all = self.head.is_of_all();
+        let more = if all { !last } else { self.head.count > 1 };
+        let ends = if all && more { 0 } else { self.answer() };
         Told {
-            flags,
+            flags: ends | if more { Message::MORE } else { 0 },
             ..Told::RESPONSE
         }
     }
@@ -786,10 +786,28 @@ impl Session {
 }
 
 /// What confirms SUBSCRIBE or UNSUBSCRIBE with so many arguments.
-fn confirmations(kind: Kind, arguments: u32) -> (Kind, u32) {
-    match (kind, arguments.saturating_sub(1)) {
-        (Kind::Unsubscribe, 0) => (Kind::UnsubscribeAll, 1),
-        (kind, channels) => (kind, channels.max(1)),
+fn confirmations(kind: Kind, arguments: u32) -> Run {
+    let channels = arguments.saturating_sub(1);
+    Run {
+        marks: if kind.unsubscribes() && channels == 0 {
+            ALL
+        } else {
+            0
+        },
+        ..Run::of(kind, channels.max(1))
+    }
+}
+
+/// The word with which a command is confirmed.
+fn confirmation_of(kind: Kind) -> Word {
+    match kind {
+        Kind::Subscribe => Word::Subscribe,
+        Kind::Psubscribe => Word::Psubscribe,
+        Kind::Ssubscribe => Word::Ssubscribe,
+        Kind::Unsubscribe => Word::Unsubscribe,
+        Kind::Punsubscribe => Word::Punsubscribe,
+        Kind::Sunsubscribe => Word::Sunsubscribe,
+        _ => Word::None,
     }
 }
 

@@ -389,6 +389,29 @@ fn subscriptions_in_resp3() {
     assert_eq!(told(&script), expected);
 }
 
+/// A server whose slot moved ends its subscriptions unasked, whatever waits.
+#[test]
+fn a_confirmation_of_something_else_is_unasked() {
+    let subscribed = "< *3\n$10\nssubscribe\n$1\nb\n:1\n";
+    let ended = "*3\n$12\nsunsubscribe\n$1\nb\n:0\n";
+    let confirmed = "*3\n$9\nsubscribe\n$1\na\n:1\n";
+    let pong = "*2\n$4\npong\n$0\n\n";
+    for (request, reply) in [("> SUBSCRIBE a", confirmed), ("> PING", pong)] {
+        let reply = format!("< {ended}{reply}");
+        let script = ["> SSUBSCRIBE b", subscribed, request, &reply];
+        assert_eq!(told(&script)[3..], ["< one way", "<"], "{request}");
+    }
+    let ended = format!("< {ended}");
+    let script = [
+        "> SSUBSCRIBE b",
+        subscribed,
+        &ended,
+        "> SUNSUBSCRIBE b",
+        &ended,
+    ];
+    assert_eq!(told(&script)[2..], ["< one way", "> SUNSUBSCRIBE", "<"]);
+}
+
 #[test]
 fn attributes_belong_to_what_follows() {
     let driver = tell(&[
