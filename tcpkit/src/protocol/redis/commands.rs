@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Replconf,
     /// CLIENT, of which REPLY changes what is answered.
     Client,
+    /// Refused within a transaction, and no part of it.
+    Watch,
     /// Begins a transaction.
     Multi,
     /// Ends one.
@@ -111,7 +113,7 @@ const GROUPS: &[(Kind, &[&str])] = &[
         "SINTERCARD", "SINTERSTORE", "SISMEMBER", "SLAVEOF", "SMOVE", "SPUBLISH",
         "SREM", "STRLEN", "SUBSTR", "SUNIONSTORE", "SWAPDB", "TOUCH", "TTL", "TYPE",
         "UNLINK", "UNWATCH", "VADD", "VCARD", "VDIM", "VISMEMBER", "VREM", "VSETATTR",
-        "WATCH", "XACK", "XADD", "XDEL", "XLEN", "XSETID", "XTRIM", "ZCARD", "ZCOUNT",
+        "XACK", "XADD", "XDEL", "XLEN", "XSETID", "XTRIM", "ZCARD", "ZCOUNT",
         "ZDIFFSTORE", "ZINCRBY", "ZINTERCARD", "ZINTERSTORE", "ZLEXCOUNT",
         "ZRANGESTORE", "ZREM", "ZREMRANGEBYLEX", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE",
         "ZUNIONSTORE",
@@ -211,6 +213,9 @@ const GROUPS: &[(Kind, &[&str])] = &[
     ]),
     (Kind::Client, &[
         "CLIENT",
+    ]),
+    (Kind::Watch, &[
+        "WATCH",
     ]),
     (Kind::Multi, &[
         "MULTI",

@@ -298,6 +298,7 @@ impl Session {
                 self.requests |= MULTI;
                 self.asked(Kind::Scalar, 1, silent)
             }
+            Kind::Watch => self.asked(Kind::Scalar, 1, silent),
             Kind::Reset => self.reset(skipped),
             Kind::Monitor | Kind::Sync => self.asked(kind, 1, silent),
             kind if kind.is_plain() => self.asked(kind, 1, silent),
@@ -318,7 +319,7 @@ impl Session {
             kind if kind.subscribes() => self.queue(confirmations(kind, arguments)),
             Kind::Monitor => self.queue(Run::of(kind, 1)),
             // Refused, and no part of the transaction.
-            Kind::Multi => {}
+            Kind::Multi | Kind::Watch => {}
             Kind::Client if effect != Effect::None => {
                 // The response ends where the server was told to be silent, if it did what it was told.
                 self.requests |= UNTOLD;

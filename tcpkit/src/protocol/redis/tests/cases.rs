@@ -6,7 +6,7 @@ use crate::protocol::{Message, Role};
 
 /// Feeds lines: `> words` as a request, `>> text` as raw bytes to the server, `< text` as raw
 /// bytes to the client, `\n` standing for a whole line end.
-fn tell(script: &[&str]) -> Driver {
+pub(super) fn tell(script: &[&str]) -> Driver {
     let mut driver = Driver::new();
     for line in script {
         let raw = |text: &str| text.replace('\n', "\r\n").into_bytes();

@@ -5,5 +5,6 @@ mod cases;
 mod drive;
 mod loss;
 mod real;
+mod refused;
 mod secrets;
 mod splits;
