@@ -659,8 +659,12 @@ impl RedisDissector {
     ) -> Option<()> {
         let told = self.session.response(&walk.reply);
         let mut message = message(place, told, 0, text, text_len);
-        message.flags |= flags | if walk.reply.error { Message::ERROR } else { 0 };
-        message.status = walk.status;
+        message.flags |= flags;
+        // What failed within a transaction is no failure of EXEC.
+        if walk.reply.error && !told.part {
+            message.flags |= Message::ERROR;
+            message.status = walk.status;
+        }
         out.messages.push(message);
         told.opaque.then_some(())
     }

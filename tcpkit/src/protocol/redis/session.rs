@@ -41,6 +41,8 @@ impl Run {
 
 /// A run is of an UNSUBSCRIBE from everything.
 const ALL: u8 = 1;
+/// It is a part of EXEC's response, and not its head.
+const PART: u8 = 16;
 
 const NONE: Run = Run::of(Kind::Any, 0);
 
@@ -116,6 +118,8 @@ pub(super) struct Told {
     pub(super) misses: u32,
     /// A replication link begins behind it.
     pub(super) opaque: bool,
+    /// It is one value of an array, whose status is not the array's.
+    pub(super) part: bool,
 }
 
 impl Told {
@@ -126,6 +130,7 @@ impl Told {
             hits: 0,
             misses: 0,
             opaque: false,
+            part: false,
         }
     }
 
@@ -375,8 +380,10 @@ impl Session {
         }
         let last = parts.len().saturating_sub(1);
         for (index, run) in parts.iter().enumerate() {
+            let part = if silent || index == 0 { 0 } else { PART };
             self.ask_run(Run {
                 more: index < last,
+                marks: run.marks | part,
                 ..*run
             });
         }
@@ -600,6 +607,15 @@ impl Session {
         if let Some(told) = self.unasked(reply) {
             return told;
         }
+        let marks = self.head.marks;
+        Told {
+            part: marks & PART != 0,
+            ..self.due_response(reply)
+        }
+    }
+
+    /// The oldest open request is answered, if there is one.
+    fn due_response(&mut self, reply: &Reply) -> Told {
         if self.head.count == 0 {
             // A server that was told to be silent would not have said it.
             self.requests &= !OFF;

@@ -33,3 +33,20 @@ fn watch_within_a_transaction_is_no_part_of_it() {
         ["<", "< error ERR", "<", "< more", "<", "<"]
     );
 }
+
+/// EXEC did what it could: so it is where the transaction does not subscribe, and the array is told in one piece.
+#[test]
+fn what_fails_within_a_transaction_is_no_failure_of_exec() {
+    let failed = "-ERR value is not an integer or out of range\n";
+    let head = "*3\n$9\nsubscribe\n$1\nc\n:1\n";
+    let exec = format!("< +OK\n+QUEUED\n+QUEUED\n*2\n{head}{failed}");
+    let script = ["> MULTI", "> SUBSCRIBE c", "> INCR str", "> EXEC", &exec];
+    assert_eq!(answers(&script)[3..], ["< more", "< more", "<"]);
+    let exec = format!("< +OK\n+QUEUED\n*1\n{failed}");
+    let script = ["> MULTI", "> INCR str", "> EXEC", &exec];
+    assert_eq!(answers(&script)[2..], ["<"]);
+    let denied = "-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client\n";
+    let exec = format!("< +OK\n+QUEUED\n*1\n{denied}$1\nx\n");
+    let script = ["> MULTI", "> SSUBSCRIBE c", "> EXEC", "> GET a", &exec];
+    assert_eq!(answers(&script)[2..], ["< more", "<", "< 1/1"]);
+}
