@@ -327,6 +327,9 @@ impl Walk {
             return false;
         };
         self.status = status::of(text);
+        if status::may_refuse_reply(text) {
+            self.reply.word = Word::Refused;
+        }
         self.error = Some(ErrorText {
             start,
             shown,

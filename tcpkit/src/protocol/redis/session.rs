@@ -37,10 +37,21 @@ impl Run {
     fn is_of_all(&self) -> bool {
         self.marks & ALL != 0
     }
+
+    /// What takes the place of a run of which it is not known any more how it is answered.
+    const fn untold(self) -> Self {
+        Self::of(Kind::Exec, self.count)
+    }
 }
 
 /// A run is of an UNSUBSCRIBE from everything.
 const ALL: u8 = 1;
+/// It is the first that was asked behind a `CLIENT REPLY` which the server may yet refuse.
+const DOUBTED: u8 = 2;
+/// It is MULTI.
+const BEGINS: u8 = 4;
+/// It is answered by one value only if it is within a transaction.
+const QUEUED: u8 = 8;
 /// It is a part of EXEC's response, and not its head.
 const PART: u8 = 16;
 
@@ -86,6 +97,8 @@ pub(super) enum Word {
     Sunsubscribe,
     /// A line that MONITOR shows.
     Monitor,
+    /// An error that can be the server's refusal of `CLIENT REPLY`.
+    Refused,
     /// `FULLRESYNC`, `CONTINUE`: a replication link begins.
     Replication,
 }
@@ -153,6 +166,10 @@ const SKIP: u8 = 4;
 const LOST: u8 = 8;
 /// Between MULTI and EXEC: the length of EXEC's response cannot be told.
 const UNTOLD: u8 = 16;
+/// The server may yet refuse a `CLIENT REPLY`, and nothing was asked behind it that has a response even so.
+const DOUBT: u8 = 32;
+/// Something was asked behind it that has none if the server obeys.
+const SILENCED: u8 = 64;
 
 /// After MONITOR.
 const MONITOR: u8 = 1;
@@ -290,6 +307,7 @@ impl Session {
         let silent = self.requests & (OFF | SKIP) != 0;
         let skipped = self.requests & SKIP != 0;
         self.requests &= !SKIP;
+        let effect = effective(kind, effect, arguments);
         if self.requests & MULTI != 0 {
             return self.in_transaction(kind, effect, arguments, silent);
         }
@@ -301,7 +319,7 @@ impl Session {
             Kind::Client => self.client(effect, silent),
             Kind::Multi => {
                 self.requests |= MULTI;
-                self.asked(Kind::Scalar, 1, silent)
+                self.asked_run(scalar(BEGINS), silent)
             }
             Kind::Watch => self.asked(Kind::Scalar, 1, silent),
             Kind::Reset => self.reset(skipped),
@@ -311,14 +329,15 @@ impl Session {
         }
     }
 
-    /// A command between MULTI and EXEC is answered by `+QUEUED`, whatever it is; its effect comes with EXEC.
+    /// A command between MULTI and EXEC is answered by `+QUEUED`, whatever it is; its effect comes with EXEC. What would
+    /// be answered otherwise if there were no transaction, because the server refused MULTI, is noted.
     fn in_transaction(&mut self, kind: Kind, effect: Effect, arguments: u32, silent: bool) -> Told {
         match kind {
             Kind::Exec => return self.exec(silent),
             Kind::Discard => self.end_transaction(),
             Kind::Reset => {
                 self.end_transaction();
-                self.requests &= LOST;
+                self.requests &= LOST | DOUBT | SILENCED;
                 return self.asked(Kind::Reset, 1, silent);
             }
             kind if kind.subscribes() => self.queue(confirmations(kind, arguments)),
@@ -332,7 +351,12 @@ impl Session {
             }
             _ => self.queued = self.queued.saturating_add(1),
         }
-        self.asked(Kind::Scalar, 1, silent)
+        let depends = match kind {
+            Kind::Monitor | Kind::Multi | Kind::Sync => true,
+            Kind::Client | Kind::Replconf => effect != Effect::None,
+            kind => kind.subscribes(),
+        };
+        self.asked_run(scalar(if depends { QUEUED } else { 0 }), silent)
     }
 
     /// A command of which EXEC's response holds something else than one element.
@@ -388,7 +412,7 @@ impl Session {
             });
         }
         if parts.is_empty() {
-            Told::ONE_WAY
+            self.silenced()
         } else {
             Told::REQUEST
         }
@@ -396,13 +420,12 @@ impl Session {
 
     /// The server confirms every channel, also when told to be silent.
     fn confirmed(&mut self, kind: Kind, arguments: u32) -> Told {
-        self.ask_run(confirmations(kind, arguments));
-        Told::REQUEST
+        self.asked_run(confirmations(kind, arguments), false)
     }
 
     /// Ends `CLIENT REPLY OFF` before it is answered, but not SKIP.
     fn reset(&mut self, skipped: bool) -> Told {
-        self.requests &= LOST;
+        self.requests &= LOST | DOUBT | SILENCED;
         if skipped {
             self.reset_responses();
         }
@@ -427,12 +450,12 @@ impl Session {
     fn client(&mut self, effect: Effect, silent: bool) -> Told {
         match effect {
             Effect::ReplyOff => {
-                self.requests |= OFF;
+                self.requests |= OFF | DOUBT;
                 Told::ONE_WAY
             }
             Effect::ReplySkip => {
                 if self.requests & OFF == 0 {
-                    self.requests |= SKIP;
+                    self.requests |= SKIP | DOUBT;
                 }
                 Told::ONE_WAY
             }
@@ -445,24 +468,55 @@ impl Session {
     }
 
     fn asked(&mut self, kind: Kind, count: u32, silent: bool) -> Told {
+        self.asked_run(Run::of(kind, count), silent)
+    }
+
+    fn asked_run(&mut self, run: Run, silent: bool) -> Told {
         if silent {
-            return Told::ONE_WAY;
+            return self.silenced();
         }
-        self.ask(kind, count);
+        self.ask_run(run);
         Told::REQUEST
+    }
+
+    fn silenced(&mut self) -> Told {
+        if self.requests & DOUBT != 0 {
+            self.requests |= SILENCED;
+        }
+        Told::ONE_WAY
+    }
+
+    /// As [`Session::ask`] of what may have marks, or get one: it is the first that is asked behind a doubtful
+    /// `CLIENT REPLY`. A run with marks stays apart from others.
+    fn ask_run(&mut self, mut run: Run) {
+        if self.requests & DOUBT != 0 {
+            self.requests &= !(DOUBT | SILENCED);
+            run.marks |= DOUBTED;
+        }
+        if self.head.count == 0 || (self.head.marks | run.marks) == 0 {
+            self.add(run);
+        } else {
+            self.count_open(run.count);
+            self.ask_behind(run);
+        }
     }
 
     #[inline(always)]
     fn ask(&mut self, kind: Kind, count: u32) {
-        self.ask_run(Run::of(kind, count));
+        self.add(Run::of(kind, count));
     }
 
     #[inline(always)]
-    fn ask_run(&mut self, run: Run) {
-        let Run { kind, count, .. } = run;
+    fn count_open(&mut self, count: u32) {
         let [asked, _] = &mut self.asked;
         *asked = asked.wrapping_add(count);
         self.open = self.open.saturating_add(count);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, run: Run) {
+        let Run { kind, count, .. } = run;
+        self.count_open(count);
         if self.head.count == 0 {
             self.head = run;
         } else if self.head.kind == kind
@@ -479,7 +533,11 @@ impl Session {
     fn ask_behind(&mut self, run: Run) {
         let rest = self.rest.get_or_insert_default();
         match rest.back_mut() {
-            Some(last) if last.kind == run.kind && run.kind.is_plain() => {
+            Some(last)
+                if last.kind == run.kind
+                    && run.kind.is_plain()
+                    && (last.marks | run.marks) == 0 =>
+            {
                 last.count = last.count.saturating_add(run.count);
             }
             _ => rest.push_back(run),
@@ -555,6 +613,11 @@ impl Session {
         self.head.kind == Kind::Exec && self.head.more
     }
 
+    /// Whether it is not known how the oldest request is answered.
+    fn is_untold(&self) -> bool {
+        self.head.kind == Kind::Exec && !self.head.more
+    }
+
     /// EXEC's response has begun: an array that says it has so many elements.
     #[cold]
     pub(super) fn parts(&mut self, elements: u32) -> Told {
@@ -577,9 +640,7 @@ impl Session {
             };
         }
         // Something in the transaction was not as it is known here.
-        self.forget();
-        self.responses |= UNSURE;
-        Told::UNSURE
+        self.given_up()
     }
 
     /// EXEC did nothing: what would have been in its response will not come.
@@ -594,7 +655,8 @@ impl Session {
     #[inline]
     pub(super) fn response(&mut self, reply: &Reply) -> Told {
         let kind = self.head.kind;
-        let usual = reply.word == Word::None && reply.kind != b'>';
+        let refuses = reply.error && self.head.marks != 0;
+        let usual = reply.word == Word::None && reply.kind != b'>' && !refuses;
         if usual && self.head.count != 0 && kind.is_plain() {
             self.answer();
             return counted(kind, reply);
@@ -607,11 +669,62 @@ impl Session {
         if let Some(told) = self.unasked(reply) {
             return told;
         }
+        if self.is_refusal(reply) {
+            return self.disobeyed();
+        }
         let marks = self.head.marks;
+        if reply.error && marks & BEGINS != 0 {
+            self.no_transaction();
+        }
         Told {
             part: marks & PART != 0,
             ..self.due_response(reply)
         }
+    }
+
+    /// Whether the server did not do what `CLIENT REPLY` told it: the error comes where its answer would stand.
+    fn is_refusal(&self, reply: &Reply) -> bool {
+        let doubted = if self.head.count == 0 {
+            self.requests & DOUBT != 0
+        } else {
+            self.head.marks & DOUBTED != 0
+        };
+        doubted && reply.word == Word::Refused
+    }
+
+    /// The server was not silent where it was told to be. What has no response here may yet get one, if anything was
+    /// asked since.
+    fn disobeyed(&mut self) -> Told {
+        let certain = self.head.count == 0 && self.requests & SILENCED == 0;
+        self.end_transaction();
+        self.requests &= LOST;
+        if certain {
+            return Told::RESPONSE;
+        }
+        self.given_up()
+    }
+
+    /// It is not known any more whose the responses are, from this one on.
+    fn given_up(&mut self) -> Told {
+        self.forget();
+        self.responses |= UNSURE;
+        Told::UNSURE
+    }
+
+    /// MULTI was refused: what was asked behind it is no transaction. Where that matters for the responses of a request,
+    /// they cannot be told from that of the next.
+    fn no_transaction(&mut self) {
+        let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
+        for run in rest {
+            if run.marks & BEGINS != 0 {
+                // The transaction that is under way is another.
+                return;
+            }
+            if run.marks & QUEUED != 0 {
+                *run = run.untold();
+            }
+        }
+        self.end_transaction();
     }
 
     /// The oldest open request is answered, if there is one.
@@ -655,9 +768,7 @@ impl Session {
             self.answer_last();
             return Told::RESPONSE;
         }
-        self.forget();
-        self.responses |= UNSURE;
-        Told::UNSURE
+        self.given_up()
     }
 
     /// The head is answered, with all that it awaits.
@@ -677,7 +788,11 @@ impl Session {
             Word::Message if !push && (idle || self.responses & SUBSCRIBED != 0) => {
                 return Some(Told::ONE_WAY);
             }
-            Word::None | Word::Message | Word::Monitor | Word::Replication => {}
+            Word::None | Word::Message | Word::Monitor | Word::Refused | Word::Replication => {}
+            // Of a request that was none of a transaction, since MULTI was refused; and more of them may follow.
+            _ if self.is_untold() => {
+                self.subscribed(reply);
+            }
             _ => {
                 let lossy = self.responses & UNSURE != 0;
                 let waits = self.head.kind.subscribes();
@@ -812,6 +927,22 @@ fn confirmations(kind: Kind, arguments: u32) -> Run {
             0
         },
         ..Run::of(kind, channels.max(1))
+    }
+}
+
+/// One request that is answered by one scalar, with these marks.
+const fn scalar(marks: u8) -> Run {
+    Run {
+        marks,
+        ..Run::of(Kind::Scalar, 1)
+    }
+}
+
+/// The effect that a request with so many arguments has: redis takes CLIENT REPLY with one word and no other.
+fn effective(kind: Kind, effect: Effect, arguments: u32) -> Effect {
+    match kind {
+        Kind::Client if arguments != 3 => Effect::None,
+        _ => effect,
     }
 }
 

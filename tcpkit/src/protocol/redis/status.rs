@@ -72,6 +72,21 @@ static REPEATED: [(&[u8], Option<&[u8]>); 6] = [
     (b"number of arguments for SENTINEL SET '", None),
 ];
 
+/// Whether the server may mean with it that it does not do what `CLIENT REPLY` says: it is from before the command is looked
+/// at, or names it. What redis before 7.0 says to a subscribed client names the commands that it takes.
+pub(super) fn may_refuse_reply(text: &[u8]) -> bool {
+    let names = |part: &[u8]| memchr::memmem::find(text, part).is_some();
+    match text.get(..3) {
+        Some(b"ERR") => {
+            names(b"client")
+                || names(b"CLIENT")
+                || names(b"REPLY")
+                || names(b"allowed in this context")
+        }
+        _ => text.starts_with(b"NOAUTH") || text.starts_with(b"NOPERM"),
+    }
+}
+
 /// The text of an error that repeats what may be a password (of ACL SETUSER, HELLO and settings, and of commands that this
 /// server does not have), without it; all others as they are.
 pub(super) fn without_secrets(text: &[u8]) -> Cow<'_, [u8]> {
@@ -154,6 +169,28 @@ mod tests {
             "",
         ] {
             assert_eq!(shown(open), open);
+        }
+    }
+
+    #[test]
+    fn what_may_be_said_to_client_reply() {
+        for refusal in [
+            "NOAUTH Authentication required.",
+            "NOPERM this user has no permissions to run the 'client|reply' command",
+            "ERR wrong number of arguments for 'client|reply' command",
+            "ERR Can't execute 'client|reply': only (P|S)SUBSCRIBE / PING are allowed in this context",
+            "ERR only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT allowed in this context",
+            "ERR unknown command `CLIENT`, with args beginning with: `REPLY`, `SKIP`, ",
+        ] {
+            assert!(may_refuse_reply(refusal.as_bytes()), "{refusal}");
+        }
+        for other in [
+            "ERR value is not an integer or out of range",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "MOVED 3999 127.0.0.1:6381",
+            "",
+        ] {
+            assert!(!may_refuse_reply(other.as_bytes()), "{other}");
         }
     }
 
