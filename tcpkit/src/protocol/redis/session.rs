@@ -307,7 +307,7 @@ impl Session {
         let silent = self.requests & (OFF | SKIP) != 0;
         let skipped = self.requests & SKIP != 0;
         self.requests &= !SKIP;
-        let effect = effective(kind, effect, arguments);
+        let (kind, effect) = effective(kind, effect, arguments);
         if self.requests & MULTI != 0 {
             return self.in_transaction(kind, effect, arguments, silent);
         }
@@ -938,11 +938,13 @@ const fn scalar(marks: u8) -> Run {
     }
 }
 
-/// The effect that a request with so many arguments has: redis takes CLIENT REPLY with one word and no other.
-fn effective(kind: Kind, effect: Effect, arguments: u32) -> Effect {
+/// What a request with so many arguments does: where they are too many, it is answered by an error, and does nothing. (EXEC
+/// gives the transaction up.)
+fn effective(kind: Kind, effect: Effect, arguments: u32) -> (Kind, Effect) {
     match kind {
-        Kind::Client if arguments != 3 => Effect::None,
-        _ => effect,
+        Kind::Client if arguments != 3 => (kind, Effect::None),
+        Kind::Multi | Kind::Discard | Kind::Reset if arguments != 1 => (Kind::Any, effect),
+        _ => (kind, effect),
     }
 }
 

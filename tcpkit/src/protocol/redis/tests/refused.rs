@@ -133,7 +133,7 @@ fn errors_behind_an_obeyed_client_reply_are_the_requests_own() {
     );
 }
 
-const NO_MULTI: &str = "-ERR wrong number of arguments for 'multi' command\n";
+const NO_MULTI: &str = "-NOPERM this user has no permissions to run the 'multi' command\n";
 
 /// Were it a transaction, SUBSCRIBE would have one response.
 #[test]
@@ -141,14 +141,14 @@ fn what_depends_on_a_refused_multi_is_no_certainty() {
     let refusal =
         format!("< {NO_MULTI}$1\nx\n*3\n$9\nsubscribe\n$1\na\n:1\n*3\n$9\nsubscribe\n$1\nb\n:2\n");
     let script = [
-        "> MULTI x",
+        "> MULTI",
         "> GET x",
         "> SUBSCRIBE a b",
         "> PING",
         &refusal,
         "< *2\n$4\npong\n$0\n\n",
     ];
-    assert_eq!(answers(&script)[..3], ["< error ERR", "<", "< unsure"]);
+    assert_eq!(answers(&script)[..3], ["< error NOPERM", "<", "< unsure"]);
     // A subscribed client may not ask for it.
     let script = [
         "> SUBSCRIBE x",
@@ -163,7 +163,7 @@ fn what_depends_on_a_refused_multi_is_no_certainty() {
     // So it is where something was lost before.
     let mut driver = Driver::new().joined();
     driver.request(words("PING")).response("+PONG\r\n");
-    driver.request(words("MULTI x"));
+    driver.request(words("MULTI"));
     driver
         .request(words("SUBSCRIBE a b"))
         .request(words("PING"));
@@ -176,13 +176,45 @@ fn what_depends_on_a_refused_multi_is_no_certainty() {
     assert_eq!(last, Some(true), "{:?}", driver.lines());
 }
 
+/// Nothing has to be seen of it: so it is also where the error is not sent.
+#[test]
+fn too_many_arguments_begin_and_end_no_transaction() {
+    let confirmed = "*3\n$9\nsubscribe\n$1\na\n:1\n*3\n$9\nsubscribe\n$1\nb\n:2\n";
+    let reply = format!("< -ERR wrong number of arguments for 'multi' command\n{confirmed}");
+    let script = ["> MULTI x", "> SUBSCRIBE a b", &reply];
+    assert_eq!(answers(&script), ["< error ERR", "< more", "<"]);
+    let reply = format!("< {confirmed}");
+    let script = [
+        "> CLIENT REPLY SKIP",
+        "> MULTI x",
+        "> SUBSCRIBE a b",
+        &reply,
+    ];
+    assert_eq!(answers(&script), ["< more", "<"]);
+    for end in ["> DISCARD x", "> RESET x"] {
+        let script = [
+            "> MULTI",
+            end,
+            "> SUBSCRIBE a b",
+            "> EXEC",
+            "< +OK\n-ERR wrong number of arguments for this command\n+QUEUED\n",
+            "< -EXECABORT Transaction discarded because of previous errors.\n",
+        ];
+        assert_eq!(
+            answers(&script),
+            ["<", "< error ERR", "<", "< error EXECABORT"],
+            "{end}"
+        );
+    }
+}
+
 /// The server is silent for one request, and the next response is not the one that CLIENT waits for.
 #[test]
 fn client_reply_behind_a_refused_multi_is_no_certainty() {
     let refusal = format!("< {NO_MULTI}:5\n");
     for reply in ["> CLIENT REPLY SKIP", "> CLIENT REPLY OFF", "> MONITOR"] {
-        let script = ["> MULTI x", reply, "> INCR a", "> INCR b", &refusal];
-        assert_eq!(answers(&script), ["< error ERR", "< unsure"], "{reply}");
+        let script = ["> MULTI", reply, "> INCR a", "> INCR b", &refusal];
+        assert_eq!(answers(&script), ["< error NOPERM", "< unsure"], "{reply}");
     }
 }
 
@@ -190,18 +222,18 @@ fn client_reply_behind_a_refused_multi_is_no_certainty() {
 fn behind_a_refused_multi_there_is_no_transaction() {
     let refusal = format!("< {NO_MULTI}");
     let script = [
-        "> MULTI x",
+        "> MULTI",
         &refusal,
         "> SUBSCRIBE a b",
         "< *3\n$9\nsubscribe\n$1\na\n:1\n*3\n$9\nsubscribe\n$1\nb\n:2\n",
         "> PING",
         "< *2\n$4\npong\n$0\n\n",
     ];
-    assert_eq!(answers(&script), ["< error ERR", "< more", "<", "<"]);
+    assert_eq!(answers(&script), ["< error NOPERM", "< more", "<", "<"]);
     // Nothing in it depends on it, and the next one is one.
     let refusal = format!("< {NO_MULTI}+OK\n-ERR EXEC without MULTI\n");
     let script = [
-        "> MULTI x",
+        "> MULTI",
         "> SET a 1",
         "> EXEC",
         "> MULTI",
@@ -213,7 +245,7 @@ fn behind_a_refused_multi_there_is_no_transaction() {
     assert_eq!(
         answers(&script),
         [
-            "< error ERR",
+            "< error NOPERM",
             "<",
             "< error ERR",
             "<",
