@@ -40,7 +40,10 @@ impl Run {
 
     /// What takes the place of a run of which it is not known any more how it is answered.
     const fn untold(self) -> Self {
-        Self::of(Kind::Exec, self.count)
+        Self {
+            kind: Kind::Exec,
+            ..self
+        }
     }
 }
 
@@ -613,11 +616,6 @@ impl Session {
         self.head.kind == Kind::Exec && self.head.more
     }
 
-    /// Whether it is not known how the oldest request is answered.
-    fn is_untold(&self) -> bool {
-        self.head.kind == Kind::Exec && !self.head.more
-    }
-
     /// EXEC's response has begun: an array that says it has so many elements.
     #[cold]
     pub(super) fn parts(&mut self, elements: u32) -> Told {
@@ -789,9 +787,11 @@ impl Session {
                 return Some(Told::ONE_WAY);
             }
             Word::None | Word::Message | Word::Monitor | Word::Refused | Word::Replication => {}
-            // Of a request that was none of a transaction, since MULTI was refused; and more of them may follow.
-            _ if self.is_untold() => {
+            // There is no transaction: MULTI was refused, in silence perhaps, and more confirmations may follow.
+            _ if self.head.marks & QUEUED != 0 => {
                 self.subscribed(reply);
+                self.end_transaction();
+                return Some(self.given_up());
             }
             _ => {
                 let lossy = self.responses & UNSURE != 0;

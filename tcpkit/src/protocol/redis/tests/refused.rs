@@ -160,6 +160,18 @@ fn what_depends_on_a_refused_multi_is_no_certainty() {
         "< *3\n$9\nsubscribe\n$1\na\n:2\n*3\n$9\nsubscribe\n$1\nb\n:3\n*2\n$4\npong\n$3\nhey\n",
     ];
     assert_eq!(answers(&script)[1..3], ["< error ERR", "< unsure"]);
+    // So it is where the refusal is not sent, and in RESP3.
+    for kind in ['*', '>'] {
+        let confirmed = format!("< {kind}3\n$9\nsubscribe\n$1\na\n:1\n$1\nx\n");
+        let script = [
+            "> CLIENT REPLY SKIP",
+            "> MULTI",
+            "> SUBSCRIBE a",
+            "> GET x",
+            &confirmed,
+        ];
+        assert_eq!(answers(&script)[0], "< unsure", "{kind}");
+    }
     // So it is where something was lost before.
     let mut driver = Driver::new().joined();
     driver.request(words("PING")).response("+PONG\r\n");
