@@ -423,10 +423,13 @@ impl Conversation {
         }
         message.command = told.command();
         message.id = self.queries.ask(told.ask(&partial.text, false), first.time);
-        message.text = out.keep(&partial.text);
-        message::compose(&partial.text, &mut |piece, _| {
-            message.text_len += piece.len() as u32
-        });
+        // Of what is not known of it nothing is shown.
+        if told.question.is_some() {
+            message.text = out.keep(&partial.text);
+            message::compose(&partial.text, &mut |piece, _| {
+                message.text_len += piece.len() as u32
+            });
+        }
         out.messages.push(message);
     }
 }

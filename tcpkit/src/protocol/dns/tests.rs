@@ -685,7 +685,7 @@ fn an_incremental_transfer_goes_on_behind_a_newer_serial_number() {
 /// A snap length leaves the header, or less than the question: identifier and beginning are known all the same.
 #[test]
 fn messages_that_are_cut_in_their_question_are_paired_by_identifier() {
-    for (kept, text) in [(40, "TXT a.test. => NOERROR"), (20, "QUERY => NOERROR")] {
+    for (kept, text) in [(40, "TXT a.test. => NOERROR"), (20, " => NOERROR")] {
         let mut driver = tcp();
         let mut asked = query(7, "a.test", 16);
         asked.extend(&[0; 30]);
