@@ -550,9 +550,10 @@ impl Pairing {
             // A request that goes on after an answer has come: its client does not wait.
             self.trust = DISTRUST;
         }
+        // The identifier of a quiet request is its place in the order.
         match message.id {
-            Some(_) => self.heard = message.last.time,
-            None => self.note_batch(context, message, segment, report),
+            Some(_) if !message.has(Message::QUIET) => self.heard = message.last.time,
+            _ => self.note_batch(context, message, segment, report),
         }
         if self.pending.len() >= limits::PENDING_REQUESTS {
             self.drop_oldest(context, report);
@@ -1081,7 +1082,7 @@ impl Pairing {
         report: &mut impl Report,
     ) -> Option<(usize, Confidence)> {
         match message.id {
-            Some(id) => self.request_by_id(context, id, report),
+            Some(id) => self.request_by_id(context, id, message, report),
             None => self.request_in_order(context, message, report),
         }
     }
@@ -1090,6 +1091,7 @@ impl Pairing {
         &mut self,
         context: &Context<'_>,
         id: u64,
+        message: &Message,
         report: &mut impl Report,
     ) -> Option<(usize, Confidence)> {
         let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
@@ -1109,7 +1111,7 @@ impl Pairing {
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
         let place = self.settle_quiet(context, place, report);
         let sure = self.unclear.get().is_none() && !self.barrier && !self.is_barred();
-        sure.then_some((place, self.confidence))
+        (sure && self.is_due(message)).then_some((place, self.confidence))
     }
 
     /// Nobody asked for a response. Each of these costs a look at all that waits, so where much waits, and nothing
@@ -1156,17 +1158,23 @@ impl Pairing {
             }
             return None;
         }
-        if let Some(expected) = self.expected() {
-            if message.start < expected {
-                return None;
-            }
-            self.expect_any();
-            if message.start > expected {
-                self.unclear.set(expected);
-                return None;
-            }
+        self.is_due(message).then_some((place, self.confidence))
+    }
+
+    /// Whether a response begins where it has to, if that is known; the next one may begin anywhere.
+    #[inline]
+    fn is_due(&mut self, message: &Message) -> bool {
+        let Some(expected) = self.expected() else {
+            return true;
+        };
+        if message.start < expected {
+            return false;
         }
-        Some((place, self.confidence))
+        self.expect_any();
+        if message.start > expected {
+            self.unclear.set(expected);
+        }
+        message.start == expected
     }
 
     /// Quiet requests before `place`, which is answered now, have succeeded in silence. Returns
