@@ -83,6 +83,9 @@ pub const KEPT_PER_CONVERSATION: usize = 1 << 20;
 /// not wait for its answers; used only to find pairs again after a gap.
 pub const QUIET_TIME: Duration = Duration::from_millis(200);
 
+/// Pairs of the first batch of a conversation that was joined, which are kept until it is over; a larger one is ambiguous.
+pub const TRIAL_PAIRS: usize = 128;
+
 /// Bytes of text in a report line before it is cut (cli.md).
 pub const TEXT_BYTES: usize = 255;
 

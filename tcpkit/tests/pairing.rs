@@ -357,6 +357,38 @@ fn the_first_request_seen_is_no_anchor() {
     }
 }
 
+/// What is seen of a connection may be one exchange, or begin with a batch: it is paired. Two requests in segments of their own, of which
+/// the first was not seen, show by their responses that one is missing.
+#[test]
+fn the_first_batch_of_a_joined_connection_is_paired_if_it_is_whole() {
+    for (batch, seen, resynced) in [(1, 0, 1), (1, 0, 5), (4, 0, 8), (4, 1, 4)] {
+        let script = one_by_one(
+            redis_pair,
+            &vec![batch; resynced.max(batch) / batch + seen],
+            6379,
+        );
+        let end = script.frames.len() - 3;
+        let (found, _) = common::run(&script.frames[3 + seen..end], 6379, redis());
+        let sure: Vec<&Found> = found
+            .iter()
+            .filter(|one| one.confidence == Some(Confidence::Resynced))
+            .collect();
+        let (whole, _) = common::run(&script.frames, 6379, redis());
+        assert_eq!(
+            sure.len(),
+            if seen > 0 { 0 } else { resynced },
+            "{batch} {seen} {found:?}"
+        );
+        for one in sure {
+            let right = whole.iter().find(|whole| whole.request == one.request);
+            assert_eq!(
+                Some(one.response_bytes),
+                right.map(|right| right.response_bytes)
+            );
+        }
+    }
+}
+
 /// Quiet reads of memcached's, of which every third finds nothing, and a no-op behind each batch of them.
 fn quiet_batches(batches: usize, port: u16) -> Script {
     let mut script = Script::new(40_000, port);

@@ -18,6 +18,9 @@
 //! moment is an anchor. While the order is unknown, a client shows that it waits by batches that get just as many
 //! answers as they hold requests before the next one comes; one that does not is not trusted.
 //!
+//! The first batch of a conversation that was joined is on trial (`trial`): its pairs are told once it is over, if it got no more
+//! responses than it has requests.
+//!
 //! An identifier pairs no longer where a request waited while bytes of both directions were lost: its response may be among
 //! them, and another request of the same identifier.
 //!
@@ -25,7 +28,9 @@
 //! a gap.
 
 mod plain;
+mod trial;
 
+use self::trial::Trial;
 use super::queue::Queue;
 use super::{Confidence, Exchange, OneWay, Report, Service, Silence, Span, Tally, Unanswered};
 use crate::flow::{Direction, Parties};
@@ -265,6 +270,8 @@ struct Doubt {
     strays: u8,
     /// When the request was asked that was answered last, before one that had been asked before it.
     overtook: Option<Timestamp>,
+    /// The first batch of a conversation that was joined.
+    trial: Option<Box<Trial>>,
 }
 
 /// When something was last heard, where that is not known but long ago.
@@ -387,6 +394,7 @@ impl Pairing {
                 && doubt.counts.is_none()
                 && (doubt.passed, doubt.strays) == (0, 0)
                 && doubt.overtook.is_none()
+                && doubt.trial.is_none()
                 && doubt.lost.iter().all(|lost| *lost < now)
         });
         let rests = self.is_idle()
@@ -407,7 +415,7 @@ impl Pairing {
 
     /// Whether no request waits and no response is under way.
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.open.is_none()
+        self.pending.is_empty() && self.open.is_none() && !self.keeps_pairs()
     }
 
     /// Requests that wait.
@@ -418,14 +426,15 @@ impl Pairing {
     /// Whether it takes more memory than when [`Pairing::bytes`] was last asked.
     #[inline]
     pub fn grew(&self) -> bool {
-        self.pending.grew()
+        self.pending.grew() || self.trial_grew()
     }
 
     /// The memory that waiting requests take; little where there is only one.
     pub fn bytes(&mut self) -> usize {
+        let kept = self.trial_bytes();
         match self.pending.bytes() {
-            0 => 0,
-            pending => pending + self.texts.capacity(),
+            0 => kept,
+            pending => pending + self.texts.capacity() + kept,
         }
     }
 
@@ -641,7 +650,9 @@ impl Pairing {
     /// Whether a response of which nothing special is known belongs to the oldest request.
     #[inline]
     fn is_clear(&self) -> bool {
-        self.unclear == Offset::NONE && self.expected().is_none() && !self.barrier
+        let doubt = self.doubt.as_ref();
+        let straight = doubt.is_none_or(|doubt| doubt.expected.is_none() && doubt.trial.is_none());
+        self.unclear == Offset::NONE && straight && !self.barrier
     }
 
     /// The body of the last request has ended.
@@ -688,6 +699,8 @@ impl Pairing {
         if !new_batch {
             return;
         }
+        let had_received = self.had_received(message.start, received);
+        self.try_batch(context, had_received, report);
         // Before the first message nobody knows how quiet it was.
         let known = heard > Timestamp::default();
         let quiet = known && message.first.time.is_past(heard, limits::QUIET_TIME);
@@ -713,20 +726,23 @@ impl Pairing {
         let aligned = self.doubt.as_ref().map(|doubt| doubt.aligned);
         let begins = match aligned == Some(message.start) {
             true => true,
-            false => message.start == segment.start && self.had_received(message.start, received),
+            false => message.start == segment.start && had_received,
         };
         if self.unclear.get().is_some() {
-            let settled = self.had_received(message.start, received);
-            self.judge_batch(begins, settled);
+            self.judge_batch(begins, had_received);
         }
         if self.barrier && self.unclear.get().is_none() && !overlaps {
             self.barrier = false;
             self.unclear.set(self.answered);
         }
         let since = self.unclear.get().unwrap_or(0);
-        let anchors = begins && received > since && (self.trust > 0 || quiet);
+        let first = self.is_untried();
+        let anchors = begins && received > since && (self.trust > 0 || quiet || first);
         if anchors && (self.unclear.get().is_some() || self.is_barred()) {
             self.anchor(context, received, report);
+        }
+        if first {
+            self.begin_trial(anchors);
         }
     }
 
@@ -824,6 +840,16 @@ impl Pairing {
     }
 
     fn ambiguous(&self, context: &Context<'_>, pending: &Pending, report: &mut impl Report) {
+        self.tell_ambiguous(context, pending, self.text(pending), report);
+    }
+
+    fn tell_ambiguous(
+        &self,
+        context: &Context<'_>,
+        pending: &Pending,
+        text: &[u8],
+        report: &mut impl Report,
+    ) {
         if pending.flags & (REPORTED | Message::QUIET) != 0 {
             return;
         }
@@ -837,7 +863,7 @@ impl Pairing {
                 endpoints: &context.parties.endpoints(),
                 protocol: context.protocol,
                 command: pending.command,
-                text: self.text(pending),
+                text,
                 text_len: pending.text_len,
                 request: pending.span(),
                 response: None,
@@ -909,6 +935,7 @@ impl Pairing {
             return;
         }
         let Some((place, confidence)) = self.request_of(context, message, report) else {
+            self.spoil_trial();
             report.orphan(context.service);
             return;
         };
@@ -1029,6 +1056,7 @@ impl Pairing {
             return;
         };
         let asked = pending.last.time;
+        let asked_all = pending.flags & OPEN == 0;
         let overtook = self.doubt.as_ref().and_then(|doubt| doubt.overtook);
         // The last response is none that it waited behind.
         let before = match overtook.is_some_and(|overtook| asked <= overtook) {
@@ -1038,7 +1066,11 @@ impl Pairing {
         let times = Times::between(pending, message, before, confidence);
         if pending.flags & REPORTED != 0 {
             report.late(context.service);
-        } else if message.phase == Phase::Head || more || pending.flags & OPEN != 0 {
+        } else if message.phase == Phase::Head
+            || more
+            || pending.flags & OPEN != 0
+            || self.is_on_trial(confidence)
+        {
             let open = OpenResponse {
                 pending: *pending,
                 ended: message.phase == Phase::Whole && !more,
@@ -1049,6 +1081,9 @@ impl Pairing {
             };
             self.end_open_response(context, report);
             self.open = Some(Box::new(open));
+            if message.phase == Phase::Whole && !more && asked_all {
+                self.end_open_response(context, report);
+            }
         } else {
             report.answered(context.service, &times.tally(pending, message));
             if report.wants_exchanges() {
@@ -1218,17 +1253,9 @@ impl Pairing {
     /// Reports the response that is under way as far as it was seen.
     fn end_open_response(&mut self, context: &Context<'_>, report: &mut impl Report) {
         let Some(open) = self.open.take() else { return };
-        let (times, pending, head) = (open.times, &open.pending, &open.head);
-        report.answered(context.service, &times.tally(pending, head));
-        if report.wants_exchanges() {
-            times.tell(
-                context,
-                pending,
-                head,
-                &open.text,
-                &open.status_text,
-                report,
-            );
+        match self.is_on_trial(open.times.confidence) {
+            true => self.keep_pair(context, *open, report),
+            false => open.tell(context, report),
         }
     }
 
@@ -1241,6 +1268,10 @@ impl Pairing {
         offset: u64,
         report: &mut impl Report,
     ) {
+        if self.is_on_trial(Confidence::Resynced) {
+            self.cut_open_response(context, report);
+            self.end_trial(context, false, report);
+        }
         self.lose_order(report);
         self.lose_count();
         if let Some(lost) = self
@@ -1288,6 +1319,7 @@ impl Pairing {
         report: &mut impl Report,
     ) {
         self.cut_open_response(context, report);
+        self.rest_trial(context, None, report);
         let unclear = self.unclear.get().is_some();
         while let Some(pending) = self.pending.pop() {
             if pending.flags & Message::MORE != 0 {
@@ -1340,6 +1372,7 @@ impl Pairing {
         timeout: std::time::Duration,
         report: &mut impl Report,
     ) {
+        self.rest_trial(context, Some(now), report);
         let unclear = self.unclear.get().is_some();
         let mut place = self.doubt.as_ref().map_or(0, |doubt| doubt.passed as usize);
         while let Some(pending) = self.pending.as_mut_slice().get_mut(place) {

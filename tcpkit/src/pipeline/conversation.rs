@@ -420,7 +420,7 @@ impl Conversation {
 
     /// Reports requests that waited for longer than `timeout`.
     pub fn time_out(&mut self, now: Timestamp, timeout: Duration, lent: &mut Lent<'_>) {
-        if self.dialogue.talk.waiting() > 0 {
+        if self.dialogue.talk.waits() {
             self.dialogue.talk.time_out(now, timeout, lent);
         }
     }

@@ -338,8 +338,9 @@ impl Talk {
     /// The conversation was not seen from its beginning; `quiet` says that it was silent until now.
     pub fn join(&mut self, quiet: bool) {
         self.pairing.joined();
-        if quiet {
-            self.pairing.was_quiet();
+        match quiet {
+            true => self.pairing.was_quiet(),
+            false => self.pairing.try_first(),
         }
         for parse in &mut self.parse {
             parse.lost = true;
@@ -351,9 +352,9 @@ impl Talk {
         self.pairing.is_idle()
     }
 
-    /// Requests that wait for their responses.
-    pub fn waiting(&self) -> usize {
-        self.pairing.waiting()
+    /// Whether requests wait for their responses, or pairs to be told.
+    pub fn waits(&self) -> bool {
+        self.pairing.waiting() > 0 || self.pairing.keeps_pairs()
     }
 
     /// Whether more memory is taken than when [`Talk::bytes_kept`] was last asked.
