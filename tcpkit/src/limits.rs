@@ -61,6 +61,12 @@ pub const HOLE_TIME: Duration = Duration::from_secs(10);
 /// head, line or key of a supported protocol is longer.
 pub const TAIL_BYTES: usize = 256 << 10;
 
+/// Bytes of one direction in which a protocol's first message may still end; those that nothing begins with are passed over.
+pub const UNDECIDED_PIECE: usize = 4096;
+
+/// What is kept of a conversation whose protocol is not known yet, with what keeping it costs: the segments that are looked at.
+pub const UNDECIDED_BYTES: usize = 32 << 10;
+
 /// Requests of one conversation that may wait for their responses.
 pub const PENDING_REQUESTS: usize = 65_536;
 

@@ -389,6 +389,28 @@ fn the_first_batch_of_a_joined_connection_is_paired_if_it_is_whole() {
     }
 }
 
+/// First requests that could be any protocol's, or none's, are exact once the protocol shows; of what never shows it is said that nobody
+/// knows it.
+#[test]
+fn what_came_before_the_protocol_showed_is_not_lost() {
+    let mut script = Script::new(40_000, 12_345);
+    for (request, response) in [
+        ("PING\r\nPING\r\n", "+PONG\r\n+PONG\r\n"),
+        ("FOO bar\r\n", "-ERR unknown command\r\n"),
+    ] {
+        script.say(false, request.as_bytes(), 5);
+        script.say(true, response.as_bytes(), 4);
+    }
+    ask(&mut script, 3, 1000);
+    let (found, stats) = common::run(&script.frames, 12_345, Kind::Auto);
+    assert!(are_exact(&found, 6), "{found:?}");
+    assert_eq!((stats.account.unrecognised, stats.account.joined), (0, 0));
+    let mut script = Script::new(40_000, 12_345);
+    script.say(false, b"what is this", 1400);
+    let (found, stats) = common::run(&script.frames, 12_345, Kind::Auto);
+    assert_eq!((found.len(), stats.account.unrecognised), (0, 1));
+}
+
 /// Quiet reads of memcached's, of which every third finds nothing, and a no-op behind each batch of them.
 fn quiet_batches(batches: usize, port: u16) -> Script {
     let mut script = Script::new(40_000, port);

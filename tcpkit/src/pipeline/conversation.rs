@@ -434,12 +434,14 @@ impl Conversation {
             }
         }
         self.dialogue.talk.close_pairing(now, why, lent);
+        self.dialogue.talk.conclude(lent);
     }
 
     /// The capture has ended: what waits for at least `threshold` is reported.
     pub fn stop(&mut self, now: Timestamp, threshold: Duration, lent: &mut Lent<'_>) {
         self.flush(now, lent);
         self.dialogue.talk.stop(now, threshold, lent);
+        self.dialogue.talk.conclude(lent);
     }
 }
 

@@ -28,6 +28,7 @@ pub mod select;
 mod setup;
 pub mod talk;
 mod translation;
+mod undecided;
 mod view;
 pub mod worker;
 

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use super::conversation::Conversation;
 use super::outlet::Outlet;
 use super::select::Kind;
+use super::undecided::{Kept, Piece, Undecided};
 use crate::event;
 use crate::exchange::pairing::{Context, Pairing, Segment};
 use crate::exchange::{Service, Silence};
@@ -22,8 +23,6 @@ use crate::wire::Transport;
 
 /// Segments that are looked at for a protocol before a conversation counts as unrecognised.
 const TRIES: u8 = 8;
-/// Bytes that are kept of a direction whose protocol is not known yet.
-const UNDECIDED_BYTES: usize = 4096;
 /// A larger buffer of an empty tail is given back.
 const KEPT_CAPACITY: usize = 16 << 10;
 /// Places of broken grammar after which a conversation that never made sense is left alone.
@@ -112,8 +111,11 @@ impl<'a> Lent<'a> {
 }
 
 enum State {
-    /// The protocol is not decided.
-    Undecided { tries: u8 },
+    /// The protocol is not decided, after so many segments that said nothing.
+    Undecided {
+        tries: u8,
+        kept: Option<Box<Undecided>>,
+    },
     /// This protocol.
     Speaking {
         spoken: Spoken,
@@ -138,7 +140,7 @@ struct Sense {
     malformed: u8,
 }
 
-/// Bytes that a dissector left, or that were kept until the protocol is known.
+/// Bytes that a dissector left.
 #[derive(Default)]
 struct Tail {
     bytes: Vec<u8>,
@@ -235,6 +237,25 @@ impl<'a> Run<'a> {
             resumed: false,
         }
     }
+
+    /// What is kept of it while the protocol is not known.
+    fn piece(&self, direction: Direction) -> Piece {
+        let kept = Kept::new(
+            direction,
+            &Chunk {
+                direction,
+                bytes: self.bytes,
+                offset: self.offset,
+                time: self.last.time,
+                frame: self.last.frame,
+                received: self.segment.received,
+            },
+        );
+        match self.datagram {
+            true => Piece::Datagram(kept, (self.first, self.lost)),
+            false => Piece::Bytes(kept),
+        }
+    }
 }
 
 impl Talk {
@@ -242,7 +263,10 @@ impl Talk {
     pub fn new(kind: Kind) -> Self {
         let state = match kind {
             Kind::Raw => State::Silent,
-            _ => State::Undecided { tries: 0 },
+            _ => State::Undecided {
+                tries: 0,
+                kept: None,
+            },
         };
         Self {
             kind,
@@ -372,7 +396,8 @@ impl Talk {
         let tails: usize = tails.map(|tail| tail.bytes.capacity()).sum();
         let dissector = match &self.state {
             State::Speaking { dissector, .. } => dissector.bytes(),
-            _ => 0,
+            State::Undecided { kept, .. } => kept.as_ref().map_or(0, |kept| kept.cost()),
+            State::Silent => 0,
         };
         tails + dissector + self.pairing.bytes()
     }
@@ -388,7 +413,7 @@ impl Talk {
             spoken, dissector, ..
         } = &mut self.state
         else {
-            self.pairing.joined();
+            self.forget_undecided();
             return;
         };
         for direction in [Direction::ToServer, Direction::ToClient] {
@@ -697,7 +722,8 @@ impl Talk {
                         continue;
                     }
                     Resync::Nowhere { keep } => {
-                        return run.bytes.len() - keep.min(input.bytes.len()).min(UNDECIDED_BYTES);
+                        return run.bytes.len()
+                            - keep.min(input.bytes.len()).min(limits::UNDECIDED_PIECE);
                     }
                 }
             }
@@ -800,6 +826,16 @@ impl Talk {
             time: gap.time,
             bytes: gap.bytes,
         });
+        if matches!(self.state, State::Undecided { .. }) {
+            self.keep(direction, Piece::Gap(Gap { direction, ..*gap }), true, lent);
+        } else {
+            self.miss(direction, gap, lent);
+        }
+    }
+
+    /// Goes on behind bytes that were never seen.
+    #[cold]
+    fn miss(&mut self, direction: Direction, gap: &Gap, lent: &mut Lent<'_>) {
         if gap.bytes > 0 && self.steps_over(direction, gap, lent) {
             return;
         }
@@ -917,6 +953,12 @@ impl Talk {
     /// Client and server are the other way round.
     pub fn turn(&mut self) {
         self.parse.swap(0, 1);
+        if let State::Undecided {
+            kept: Some(kept), ..
+        } = &mut self.state
+        {
+            kept.turn();
+        }
     }
 
     /// A new conversation of the same kind.
@@ -924,120 +966,137 @@ impl Talk {
         Self::new(self.kind)
     }
 
+    /// Nothing more will come: if nobody knows what was spoken, that is counted.
+    pub fn conclude(&mut self, lent: &mut Lent<'_>) {
+        if let State::Undecided { tries, kept } = &self.state
+            && (*tries > 0 || kept.is_some())
+        {
+            self.give_up(lent);
+        }
+    }
+
+    /// Nobody will know what is spoken.
+    #[cold]
+    fn give_up(&mut self, lent: &mut Lent<'_>) {
+        lent.outlet.stats.account.unrecognised += 1;
+        self.state = State::Silent;
+        self.parse = Default::default();
+    }
+
     /// Looks at the first bytes for a protocol.
     #[cold]
     #[inline(never)]
     fn undecided(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) -> bool {
-        let State::Undecided { tries } = self.state else {
+        let State::Undecided { kept, .. } = &self.state else {
             return false;
         };
-        let d = direction.index();
         if run.bytes.is_empty() {
             return false;
         }
-        let before = if run.datagram {
-            None
-        } else {
-            self.parse[d].tail.take()
+        let joined = match kept {
+            Some(kept) if !run.datagram => kept.joined(direction, run.bytes),
+            _ => None,
         };
-        let (old, first) = before
-            .as_ref()
-            .map_or((0, run.first), |tail| (tail.bytes.len(), tail.first));
-        let joined: Vec<u8>;
-        let bytes = match before {
-            Some(tail) if !tail.bytes.is_empty() => {
-                joined = [&tail.bytes[..], run.bytes].concat();
-                &joined[..]
-            }
-            _ => run.bytes,
-        };
-        let server = lent.server_port();
-        match decide(self.kind, lent.transport, server, bytes) {
+        let bytes = joined.as_deref().unwrap_or(run.bytes);
+        match decide(self.kind, lent.transport, lent.server_port(), bytes) {
             Decision::Speak(protocol, Some(right))
                 if right != direction && !is_served_at(protocol, &lent.parties.endpoints()) =>
             {
-                self.parse[d].tail = (old > 0).then(|| {
-                    Box::new(Tail {
-                        bytes: bytes[..old].to_vec(),
-                        offset: run.offset - old as u64,
-                        first,
-                    })
-                });
                 return true;
             }
-            Decision::Speak(protocol, _) => {
-                let dissector = protocol.dissector(lent.transport);
-                let service = lent.outlet.stats.service(server, protocol);
-                self.state = State::Speaking {
-                    spoken: Spoken { protocol, service },
-                    dissector,
-                    sense: Sense::default(),
-                };
-                let whole = Run {
-                    bytes,
-                    old,
-                    offset: run.offset - old as u64,
-                    first,
-                    ..*run
-                };
-                if run.datagram {
-                    self.parse[d].lost = false;
-                    self.run(direction, &whole, (0, run.resumed), lent);
-                    self.parse[d].skip = 0;
-                } else {
-                    self.begin(direction, run, lent);
-                    let consumed = self.run(direction, &whole, (0, run.resumed), lent);
-                    let first = if consumed < old { first } else { run.last };
-                    self.leave(direction, &whole, consumed, first, lent);
-                }
-            }
+            Decision::Speak(protocol, _) => self.speak_up(protocol, direction, run, lent),
             Decision::Opaque(what) => self.silence(what, run.last.time, lent),
-            Decision::Wait if bytes.len() <= UNDECIDED_BYTES && !run.datagram => {
-                self.parse[d].grew = true;
-                self.parse[d].tail = Some(Box::new(Tail {
-                    bytes: bytes.to_vec(),
-                    offset: run.offset - old as u64,
-                    first,
-                }));
-            }
-            Decision::Wait | Decision::No => {
-                self.pairing.joined();
-                self.parse[d].lost = true;
-                if tries + 1 >= TRIES {
-                    lent.outlet.stats.account.unrecognised += 1;
-                    self.state = State::Silent;
-                    self.parse = Default::default();
-                } else {
-                    self.state = State::Undecided { tries: tries + 1 };
-                }
+            decision => {
+                let waits = matches!(decision, Decision::Wait) && !run.datagram;
+                let passes = !waits || bytes.len() > limits::UNDECIDED_PIECE;
+                self.keep(direction, run.piece(direction), passes, lent);
             }
         }
         false
     }
 
-    /// The protocol is known: what the other direction kept is shown first, since it came first.
-    fn begin(&mut self, direction: Direction, run: &Run<'_>, lent: &mut Lent<'_>) {
-        let other = direction.reverse();
-        let Some(tail) = self.parse[other.index()].tail.take() else {
+    /// Keeps a piece until the protocol is known. `passes` says that what its direction held so far is not the beginning of anything.
+    fn keep(&mut self, direction: Direction, piece: Piece, passes: bool, lent: &mut Lent<'_>) {
+        let State::Undecided { tries, kept } = &mut self.state else {
             return;
         };
-        let kept = Run {
-            bytes: &tail.bytes,
-            old: 0,
-            offset: run.segment.received.saturating_sub(tail.bytes.len() as u64),
-            first: tail.first,
-            last: tail.first,
-            segment: Segment {
-                received: run.offset,
-                before: run.offset,
-                start: 0,
-            },
-            datagram: false,
-            lost: 0,
-            resumed: false,
+        let is_gap = matches!(piece, Piece::Gap(_));
+        let kept = kept.get_or_insert_default();
+        let fits = kept.keep(piece);
+        if passes {
+            kept.pass(direction);
+            *tries += u8::from(!is_gap);
+        }
+        let hopeless = *tries >= TRIES;
+        self.parse[direction.index()].grew = true;
+        if hopeless {
+            self.give_up(lent);
+        } else if !fits {
+            self.forget_undecided();
+        }
+    }
+
+    /// What was kept takes too much: it is as if it had been lost.
+    #[cold]
+    fn forget_undecided(&mut self) {
+        self.pairing.joined();
+        for parse in &mut self.parse {
+            parse.lost = true;
+        }
+        if let State::Undecided { kept, .. } = &mut self.state {
+            *kept = None;
+        }
+    }
+
+    /// The protocol is known: all that was kept is shown first.
+    fn speak_up(
+        &mut self,
+        protocol: &'static dyn Protocol,
+        direction: Direction,
+        run: &Run<'_>,
+        lent: &mut Lent<'_>,
+    ) {
+        let service = lent.outlet.stats.service(lent.server_port(), protocol);
+        let speaking = State::Speaking {
+            spoken: Spoken { protocol, service },
+            dissector: protocol.dissector(lent.transport),
+            sense: Sense::default(),
         };
-        let consumed = self.run(other, &kept, (0, false), lent);
-        self.leave(other, &kept, consumed, tail.first, lent);
+        if let State::Undecided {
+            kept: Some(kept), ..
+        } = std::mem::replace(&mut self.state, speaking)
+        {
+            self.show_again(*kept, lent);
+        }
+        let parse = &mut self.parse[direction.index()];
+        (parse.latest, parse.received) = (run.last, run.segment.received);
+        if run.datagram {
+            parse.lost = false;
+            self.run(direction, run, (0, run.resumed), lent);
+            self.parse[direction.index()].skip = 0;
+        } else {
+            self.odd_bytes(direction, *run, lent);
+        }
+    }
+
+    #[cold]
+    fn show_again(&mut self, kept: Undecided, lent: &mut Lent<'_>) {
+        for parse in &mut self.parse {
+            parse.received = 0;
+        }
+        for piece in kept.into_pieces() {
+            match piece {
+                Piece::Bytes(kept) => {
+                    let chunk = kept.chunk();
+                    self.bytes(chunk.direction, &chunk, lent);
+                }
+                Piece::Datagram(kept, seen) => {
+                    let chunk = kept.chunk();
+                    self.datagram(chunk.direction, seen, &chunk, lent);
+                }
+                Piece::Gap(gap) => self.miss(gap.direction, &gap, lent),
+            }
+        }
     }
 }
 
