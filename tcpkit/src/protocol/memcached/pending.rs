@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub count: u16,
     /// Hash of the flag that its response repeats, 0 for none; the opaque of a binary request.
     pub tag: u32,
-    /// Hash of the key of a binary request whose response names it; 0 for none.
+    /// Hash of the key of a request whose response names it, of text only over UDP; 0 for none.
     pub key: u32,
     /// Its id where it needs one of its own.
     pub own: u32,
@@ -89,7 +89,8 @@ impl Entry {
             0 => self.tag == 0 || reply.word & word::ECHO == 0,
             tag => self.tag == tag,
         };
-        tag_fits && self.kind.accepts(self.is_hushed()) & reply.word != 0
+        let key_fits = self.key == 0 || reply.key == 0 || self.key == reply.key;
+        tag_fits && key_fits && self.kind.accepts(self.is_hushed()) & reply.word != 0
     }
 
     /// Whether the server keeps silent of what went as it was asked.
@@ -148,7 +149,7 @@ pub(super) struct Reply {
     pub word: u32,
     /// Hash of the flag that it repeats, 0 for none; the opaque of a binary response.
     pub tag: u32,
-    /// Binary: hash of the key that it names, 0 for none.
+    /// Hash of the key that it names, 0 for none; of text only over UDP.
     pub key: u32,
     /// Binary: opcode.
     pub opcode: Option<u8>,
@@ -314,6 +315,11 @@ impl Pending {
     fn tells_apart(&mut self, opaque: u32) -> bool {
         let last = std::mem::replace(&mut self.last, opaque);
         if opaque == 0 || opaque == self.constant {
+            return false;
+        }
+        if !self.sure && self.highest == 0 {
+            // Requests before it were not seen, and may all have had the same.
+            self.highest = opaque;
             return false;
         }
         if opaque > self.highest {

@@ -1146,6 +1146,102 @@ fn commands_in_one_datagram_are_told_apart_by_their_responses() {
     }
 }
 
+/// A response that no waiting request can get is nobody's, whatever its id, and so is an item of another key.
+#[test]
+fn a_response_of_another_kind_or_key_is_nobodys() {
+    for (asked, answered) in [
+        (&b"incr a 1\r\n"[..], &b"STORED\r\n"[..]),
+        (b"get a\r\n", b"VALUE b 0 1\r\nx\r\nEND\r\n"),
+        (b"md a q\r\n", b"VA 1\r\nx\r\n"),
+    ] {
+        let mut driver = udp();
+        driver.ask(&datagram(0, 0, 1, asked));
+        driver.reply(&datagram(0, 0, 1, answered)).close();
+        let pairs = driver.pairs();
+        assert_eq!(
+            (pairs.made.len(), pairs.orphans),
+            (0, 1),
+            "{}",
+            asked.escape_ascii()
+        );
+    }
+}
+
+/// A value of the binary protocol's that is longer than a datagram.
+#[test]
+fn a_binary_value_of_several_datagrams_ends_with_the_last() {
+    let value = [b'v'; 60];
+    let answer = answers(0, 0, 5, [b"\0\0\0\0", b"", &value]);
+    let parts: Vec<Vec<u8>> = (0..)
+        .zip(answer.chunks(40))
+        .map(|(n, part)| datagram(5, n, 3, part))
+        .collect();
+    assert_eq!(parts.len(), 3);
+    for order in orders(&parts) {
+        let mut driver = udp();
+        driver.ask(&datagram(5, 0, 1, &asks(0, 5, [b"", b"k", b""])));
+        order.iter().for_each(|part| {
+            driver.reply(part);
+        });
+        driver.close();
+        let pairs = driver.pairs();
+        assert_eq!((pairs.made.len(), pairs.orphans), (1, 0));
+        let response = &pairs.made[0].response;
+        assert_eq!((response.end - response.start) as usize, answer.len() + 24);
+        assert!(!response.has(Message::CUT) && !response.has(Message::UNSURE));
+    }
+}
+
+/// Commands that a snap length cut off may have had the response.
+#[test]
+fn commands_that_were_cut_off_leave_the_others_unsure() {
+    let mut driver = udp();
+    driver.feed_cut(ToServer, &datagram(3, 0, 1, b"ms a 3\r\nxyz\r\nms b"), 20);
+    driver.feed_cut(ToServer, &datagram(4, 0, 1, b"ms a 300\r\nxyz"), 299);
+    driver.reply(&datagram(3, 0, 1, b"HD\r\n"));
+    driver.reply(&datagram(4, 0, 1, b"HD\r\n"));
+    driver.feed_cut(ToServer, &datagram(5, 0, 1, b"ms a 3\r\nxyz\r\n"), 20);
+    driver.reply(&datagram(5, 0, 1, b"HD\r\n"));
+    driver.close();
+    let pairs = driver.pairs();
+    let unsure: Vec<_> = pairs
+        .made
+        .iter()
+        .map(|pair| (pair.response.id, pair.response.has(Message::UNSURE)))
+        .collect();
+    assert!(unsure.contains(&(Some(4), false)), "{unsure:?}");
+    assert!(
+        unsure.iter().all(|(id, unsure)| *unsure || *id == Some(4)),
+        "{unsure:?}"
+    );
+}
+
+/// Two equal requests of a client that numbers all alike are two.
+#[test]
+fn equal_requests_of_one_id_are_a_repetition_only_of_who_tells_them_apart() {
+    for varied in [false, true] {
+        let mut driver = udp();
+        if varied {
+            driver
+                .ask(&datagram(9, 0, 1, b"version\r\n"))
+                .reply(&datagram(9, 0, 1, b"VERSION 1\r\n"));
+        }
+        driver
+            .ask(&datagram(0, 0, 1, b"incr n 1\r\n"))
+            .ask(&datagram(0, 0, 1, b"incr n 1\r\n"));
+        driver.reply(&datagram(0, 0, 1, b"6\r\n")).close();
+        let pairs = driver.pairs();
+        let unsure = pairs
+            .made
+            .iter()
+            .filter(|pair| pair.response.has(Message::UNSURE));
+        assert_eq!(
+            (unsure.count(), pairs.one_way),
+            if varied { (0, 1) } else { (2, 0) }
+        );
+    }
+}
+
 /// A quiet command beside others may stay silent.
 #[test]
 fn quiet_commands_beside_others_are_one_way() {
@@ -1292,6 +1388,10 @@ fn after_a_gap_a_binary_packet_is_found() {
     driver
         .lose(ToClient, 1)
         .reply(&answers(0, 1, 3, [b"", b"", b"Not found"]));
+    // The first opaque may be that of all requests; from the second on they are known to differ.
+    assert_eq!(lines(&driver.pairs()), [""; 0]);
+    driver.ask(&asks(0, 4, [b"", b"k", b""]));
+    driver.reply(&answers(0, 1, 4, [b"", b"", b"Not found"]));
     assert_eq!(lines(&driver.pairs()), ["get k => NOT_FOUND 0/1"]);
 }
 

@@ -22,9 +22,9 @@ use foldhash::quality::FixedState;
 use self::answer::{Answer, Datagram, End, Part};
 use self::frame::{FRAME, Frame};
 use super::command::{self, Kind, word};
-use super::pending::{Entry, Reply};
+use super::pending::{Entry, Reply, hash};
 use super::reply::Done;
-use super::{Head, Step, binary, find, request};
+use super::{Head, Step, binary, find, keys, request};
 use crate::flow::Direction;
 use crate::limits::{
     KEPT_BYTES, MEMCACHED_ANSWERED, MEMCACHED_ASKED, MEMCACHED_REPEAT_TIME, MEMCACHED_UDP,
@@ -148,6 +148,10 @@ impl Exchange {
             };
             let over =
                 answer.lapsed || now.is_none_or(|now| answer.since.is_over(now, self.datagrams));
+            if !over && !std::mem::take(&mut answer.stirred) {
+                self.answers.push_back(answer);
+                continue;
+            }
             match now {
                 Some(time) if over && answer.has_holes() => {
                     let datagrams = self.datagrams;
@@ -170,20 +174,29 @@ impl Exchange {
         let print = print(input);
         let again = self.begin(frame.id, print, input.last.time);
         let mut at = FRAME;
+        // More commands follow that a snap length cut off.
+        let mut hidden = false;
         while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let head = head(rest, input.lost)?;
+            let (mut head, ends) = head(rest, input.lost)?;
             let len = usize::try_from(head.total())
                 .unwrap_or(usize::MAX)
                 .min(rest.len());
             let last = at + len == input.bytes.len();
-            let mut message = request_message(at, at + len, last, input);
+            let cut = match (last, ends) {
+                (false, _) => 0,
+                (true, true) => u64::from(input.lost).min(head.total() - len as u64),
+                (true, false) => u64::from(input.lost),
+            };
+            hidden |= last && cut < u64::from(input.lost);
+            name_key(&mut head, rest);
+            let mut message = request_message(at, at + len, cut, input);
             message.command = head.command;
             message.text = Text::Input {
                 start: at as u32,
                 len: head.text.min(KEPT_BYTES).min(len) as u32,
             };
             message.text_len = head.text_len;
-            if head.total() > rest.len() as u64 || last && input.lost > 0 {
+            if cut > 0 || head.total() > rest.len() as u64 {
                 message.flags |= Message::CUT;
             }
             match head.entry {
@@ -194,7 +207,10 @@ impl Exchange {
             at += len;
         }
         let told = out.messages.get_mut(before..).unwrap_or_default();
-        if let [_, _, ..] = told {
+        for asked in self.asked.iter_mut().filter(|asked| asked.print == print) {
+            asked.vague |= hidden;
+        }
+        if hidden || told.len() > 1 {
             for message in told
                 .iter_mut()
                 .filter(|message| message.has(Message::QUIET))
@@ -219,7 +235,8 @@ impl Exchange {
         self.varied |= self.last.replace(id).is_some_and(|last| last != id);
         let same = |asked: &Asked| asked.id == id && asked.print == print && !asked.vague;
         let waits = |asked: &Asked| !time.is_past(asked.time, MEMCACHED_REPEAT_TIME);
-        if self.asked.iter().any(|asked| same(asked) && waits(asked)) {
+        // Of a client that numbers all its requests alike it may be another one.
+        if self.varied && self.asked.iter().any(|asked| same(asked) && waits(asked)) {
             return true;
         }
         self.asked.retain(|asked| {
@@ -249,15 +266,25 @@ impl Exchange {
         self.answers.iter().position(goes_on)
     }
 
+    /// A number that no request of this id has that waits.
+    fn free_place(&self, id: u16) -> u16 {
+        let taken = |place: &u16| {
+            self.asked
+                .iter()
+                .any(|asked| asked.id == id && asked.place == *place)
+        };
+        (0..=u16::MAX)
+            .find(|place| !taken(place))
+            .unwrap_or_default()
+    }
+
     fn ask(&mut self, id: u16, entry: Entry, print: u64, message: &mut Message) {
         if entry.has(Entry::QUIET) {
             message.flags |= Message::QUIET;
         }
-        let others = self.asked.iter().filter(|asked| asked.id == id);
-        let place = others.map(|asked| asked.place).max();
         let asked = Asked {
             id,
-            place: place.map_or(0, |place| place.wrapping_add(1)),
+            place: self.free_place(id),
             entry,
             print,
             time: message.last.time,
@@ -269,6 +296,9 @@ impl Exchange {
             self.asked.pop_front();
         }
         self.asked.push_back(asked);
+        for answer in self.answers.iter_mut().filter(|answer| answer.id == id) {
+            answer.stirred = true;
+        }
     }
 
     /// One datagram of a response, or several responses in one datagram.
@@ -282,7 +312,8 @@ impl Exchange {
         let asked = self.asked.iter().any(|asked| asked.id == frame.id);
         let print = print(input);
         if self.prints.contains(&(frame.id, print)) {
-            let mut message = request_message(FRAME, input.bytes.len(), true, input);
+            let lost = input.lost.into();
+            let mut message = request_message(FRAME, input.bytes.len(), lost, input);
             message.role = Role::OneWay;
             out.messages.push(message);
             return Ok(());
@@ -362,7 +393,7 @@ impl Exchange {
         }
         match whose {
             Whose::Nobodys => {
-                message.id = Some(nobodys(answer));
+                message.id = Some(self.nobodys(answer));
                 if !listed && done.reply.opcode.is_none() {
                     (message.hits, message.misses) = (0, 0);
                 }
@@ -405,7 +436,7 @@ impl Exchange {
         let mut message = response_message(&answer.loose);
         message.flags |= Message::CUT;
         match self.whose(answer, None) {
-            Whose::Nobodys => message.id = Some(nobodys(answer)),
+            Whose::Nobodys => message.id = Some(self.nobodys(answer)),
             Whose::Anyones => return self.doubt(answer.id, &message, None, out),
             Whose::Ones(place) => {
                 let Some(asked) = self.asked.remove(place) else {
@@ -440,13 +471,23 @@ impl Exchange {
         self.note_answered(id);
     }
 
+    /// What pairs a response that nobody asked for who waits. Of very many requests some were forgotten here.
+    fn nobodys(&self, answer: &Answer) -> u64 {
+        let waits = self.asked.iter().any(|asked| asked.id == answer.id);
+        match answer.lapsed || waits {
+            true => NOBODYS,
+            false => pair(answer.id, 0),
+        }
+    }
+
     /// Whose a response is: of who waits for one of its kind, or else of the only one who waits.
     fn whose(&self, answer: &Answer, reply: Option<&Reply>) -> Whose {
         let same = |(_, asked): &(usize, &Asked)| asked.id == answer.id && !answer.lapsed;
         let waiting = || self.asked.iter().enumerate().filter(same);
         let mut fitting = waiting().filter(|(_, asked)| asked.fits(reply));
         let found = match (fitting.next(), fitting.next()) {
-            (None, _) => {
+            // What no request can get is of none that is known.
+            (None, _) if reply.is_none() => {
                 let mut loud = waiting().filter(|(_, asked)| !asked.silent);
                 (loud.next(), loud.next())
             }
@@ -454,6 +495,9 @@ impl Exchange {
         };
         match found {
             (None, _) => Whose::Nobodys,
+            (Some((_, asked)), None) if reply.is_some_and(|reply| !asked.entry.accepts(reply)) => {
+                Whose::Nobodys
+            }
             (Some((place, asked)), None) if !asked.vague => Whose::Ones(place),
             _ => Whose::Anyones,
         }
@@ -479,17 +523,9 @@ impl Exchange {
 }
 
 impl Asked {
-    /// Whether it can get this response; where nothing is known of it, any request can.
+    /// Whether it can get a response of this kind, of whatever key; where nothing is known of it, any request can.
     fn fits(&self, reply: Option<&Reply>) -> bool {
-        reply.is_none_or(|reply| self.entry.accepts(reply))
-    }
-}
-
-/// What pairs a response that nobody asked for, as far as is known here: of very many requests some were forgotten.
-fn nobodys(answer: &Answer) -> u64 {
-    match answer.lapsed {
-        true => NOBODYS,
-        false => pair(answer.id, 0),
+        reply.is_none_or(|reply| self.entry.accepts(&Reply { key: 0, ..*reply }))
     }
 }
 
@@ -499,9 +535,11 @@ fn print(input: &Input<'_>) -> u64 {
 }
 
 /// The request that `bytes` begin with; `lost` bytes are missing behind them.
-fn head(bytes: &[u8], lost: u32) -> Result<Head, &'static str> {
+/// With it whether its head was captured whole.
+fn head(bytes: &[u8], lost: u32) -> Result<(Head, bool), &'static str> {
     let cut: Vec<u8>;
     let mut step = request(bytes, 0);
+    let ends = !matches!(step, Step::More);
     if matches!(step, Step::More) && lost > 0 && bytes.first() != Some(&binary::REQUEST) {
         cut = [bytes, b"\r\n"].concat();
         step = request(&cut, 0);
@@ -509,15 +547,25 @@ fn head(bytes: &[u8], lost: u32) -> Result<Head, &'static str> {
     match step {
         Step::More => Err("a datagram that ends within a request"),
         Step::Bad(why) => Err(why),
-        Step::Done(head) => Ok(head),
+        Step::Done(head) => Ok((head, ends)),
     }
 }
 
-/// The message that these bytes of a datagram are, the last one in it or not.
-fn request_message(from: usize, to: usize, last: bool, input: &Input<'_>) -> Message {
+/// Notes the key that the only item of a response names.
+fn name_key(head: &mut Head, bytes: &[u8]) {
+    if let Some(entry) = &mut head.entry
+        && entry.kind == Kind::Get
+        && entry.count == 1
+    {
+        let line = bytes.get(..head.text.min(bytes.len())).unwrap_or_default();
+        keys::keys(line, &mut |key| entry.key = hash(key));
+    }
+}
+
+/// The message that these bytes of a datagram are, and so many more that were cut off.
+fn request_message(from: usize, to: usize, lost: u64, input: &Input<'_>) -> Message {
     // The frame header belongs to the first message.
     let from = if from == FRAME { 0 } else { from };
-    let lost = if last { u64::from(input.lost) } else { 0 };
     let (start, end) = (input.offset + from as u64, input.offset + to as u64 + lost);
     Message::new(Role::Request, start, end, input.mark(from), input.last)
 }

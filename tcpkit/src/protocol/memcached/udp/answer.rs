@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use super::super::command::word;
+use super::super::pending::hash;
 use super::super::reply::Done;
 use super::frame::{FRAME, Frame};
 use super::scan::Scan;
@@ -147,6 +149,8 @@ struct Series {
     scan: Option<Scan>,
     /// Items that were found until then.
     items: u32,
+    /// Hash of the first item's key, 0 for none.
+    key: u32,
     ends: Vec<End>,
     /// What came behind the last end.
     part: Part,
@@ -159,6 +163,7 @@ impl Series {
             done: 0,
             scan: Some(Scan::default()),
             items: 0,
+            key: 0,
             ends: Vec::new(),
             part: Part::default(),
         }
@@ -180,7 +185,11 @@ impl Series {
 
     /// Reads or counts a datagram.
     fn take(&mut self, datagram: &Datagram<'_>) -> Result<(), &'static str> {
+        if self.done == 0 {
+            self.key = item_key(datagram.payload);
+        }
         self.done = self.done.saturating_add(1);
+        let key = self.key;
         let Datagram {
             payload,
             lost,
@@ -192,7 +201,10 @@ impl Series {
         let mut at = 0;
         let mut result = Ok(());
         if let Some(mut scan) = self.scan.take() {
-            result = scan.feed(payload, &mut |end, done| {
+            result = scan.feed(payload, &mut |end, mut done| {
+                if done.reply.word == word::ITEMS && ends.is_empty() {
+                    done.reply.key = key;
+                }
                 // The frame header belongs to what comes first.
                 let (header, begun) = if at == 0 { (FRAME, first) } else { (0, last) };
                 let text = done.text.and_then(|(from, to)| payload.get(from..to));
@@ -232,6 +244,15 @@ impl Series {
     }
 }
 
+/// The hash of the key of the item that text begins with; 0 where it is none.
+fn item_key(payload: &[u8]) -> u32 {
+    let mut words = payload.split(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
+    match (words.next(), words.next()) {
+        (Some(b"VALUE"), Some(key)) => hash(key),
+        _ => 0,
+    }
+}
+
 /// What came with one request id.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -251,6 +272,8 @@ pub(super) struct Answer {
     pub early: bool,
     /// Nor did anybody who asked later.
     pub lapsed: bool,
+    /// Something that it waits for may have come.
+    pub stirred: bool,
 }
 
 impl Answer {
@@ -265,6 +288,7 @@ impl Answer {
             since,
             early: false,
             lapsed: false,
+            stirred: false,
         }
     }
 
@@ -300,7 +324,14 @@ impl Answer {
     /// The memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         let ahead: usize = self.ahead.iter().map(Kept::bytes).sum();
-        size_of::<Self>() + self.series.capacity() * size_of::<Series>() + ahead
+        let ends = self
+            .ends
+            .iter()
+            .chain(self.series.iter().flat_map(|series| &series.ends));
+        let ends: usize = ends.map(|end| size_of::<End>() + end.text.capacity()).sum();
+        let scans = self.series.iter().filter_map(|series| series.scan.as_ref());
+        let scans: usize = scans.map(Scan::bytes).sum();
+        size_of::<Self>() + self.series.capacity() * size_of::<Series>() + ahead + ends + scans
     }
 
     /// Takes a datagram that came at `now`; an error where it is one that cannot be read.

@@ -12,6 +12,8 @@ pub(super) struct Scan {
     tail: Vec<u8>,
     /// Bytes of a data block that are still to come.
     skip: u64,
+    /// The response that ends with them.
+    ending: Option<Done>,
     /// Among the packets of one response.
     stats: bool,
 }
@@ -23,6 +25,11 @@ impl Scan {
         between.then(|| self.reader.cut())
     }
 
+    /// The memory that it takes besides.
+    pub(super) fn bytes(&self) -> usize {
+        self.tail.capacity()
+    }
+
     /// Items of the response under way.
     pub(super) fn items(&self) -> u32 {
         self.reader.items()
@@ -31,8 +38,14 @@ impl Scan {
     /// Whether a datagram can be the next one, and the last one of the series, by where a data block ends. Of two series of
     /// as many datagrams not all can.
     pub(super) fn can_go_on(&self, payload: &[u8], last: bool) -> bool {
+        let len = payload.len() as u64;
         if !self.reader.is_open() {
-            return true;
+            return self.skip == 0
+                || if last {
+                    self.skip <= len
+                } else {
+                    self.skip >= len
+                };
         }
         let behind = usize::try_from(self.skip)
             .ok()
@@ -61,6 +74,11 @@ impl Scan {
             .unwrap_or(usize::MAX)
             .min(bytes.len());
         self.skip -= skip as u64;
+        if self.skip == 0
+            && let Some(done) = self.ending.take()
+        {
+            each(skip, done);
+        }
         let rest = bytes.get(skip..).unwrap_or_default();
         let mut before = std::mem::take(&mut self.tail);
         let old = before.len();
@@ -100,7 +118,9 @@ impl Scan {
             let here = data.min(rest.len() - used);
             self.skip = skip - here as u64;
             at += used + here;
-            if let Some(mut done) = done {
+            if self.skip > 0 {
+                self.ending = done;
+            } else if let Some(mut done) = done {
                 let begun = at - used - here;
                 done.text = done.text.map(|(from, to)| (begun + from, begun + to));
                 each(at, done);
