@@ -198,7 +198,8 @@ impl Dissector for Conversation {
         let datagrams = ahead.datagrams;
         ahead.responses.retain(|early| {
             let over = now.is_none_or(|now| early.since.is_over(now, datagrams));
-            let ready = over || self.queries.knows(early.told.id());
+            let known = early.told.question.is_some() && self.queries.knows(early.told.id());
+            let ready = over || known;
             if ready {
                 self.answer(&early.told, &[], early.message.clone(), out);
             }
@@ -303,7 +304,8 @@ impl Conversation {
             return Some(told);
         }
         let message = self.response(&told, bytes, &place);
-        if place.may_be_early && !self.queries.knows(told.id()) {
+        // One without a question may be of a query that was overtaken.
+        if place.may_be_early && (told.question.is_none() || !self.queries.knows(told.id())) {
             self.hold(&told, message);
         } else {
             self.answer(&told, bytes, message, out);

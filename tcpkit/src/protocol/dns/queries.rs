@@ -158,7 +158,13 @@ impl Queries {
         let alike = |query: &&mut Query| !query.answered && query.is_alike(id);
         let waiting = self.queue.iter().filter(|query| !query.answered);
         let sure = !is_bare(id) && waiting.clone().any(|query| query.key == id);
-        if !sure && waiting.filter(|query| query.is_alike(id)).count() > 1 {
+        let mut waiting = waiting.filter(|query| query.is_alike(id));
+        let Some(oldest) = waiting.next().map(|query| query.key).filter(|_| !sure) else {
+            return;
+        };
+        // Also of one that was answered: where identifiers are used again, another query may have been lost.
+        let other = |query: &Query| query.is_alike(id) && query.key != oldest;
+        if waiting.next().is_some() || self.queue.iter().any(other) {
             for query in self.queue.iter_mut().filter(alike) {
                 query.vague = true;
                 each(query.id());
