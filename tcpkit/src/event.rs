@@ -45,6 +45,8 @@ pub struct PacketEvent<'a> {
     pub direction: Direction,
     /// Another interface has shown it already.
     pub copy: bool,
+    /// Its conversation is told packet by packet, and not read.
+    pub raw: bool,
 }
 
 impl PacketEvent<'_> {

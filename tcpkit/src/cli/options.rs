@@ -248,13 +248,18 @@ impl Options {
         self.check_files()
     }
 
-    /// Options about exchanges, where every port is raw and pairs none.
-    fn check_raw(&self) -> Result<(), String> {
+    /// Whether every port is raw, and pairs nothing.
+    pub fn is_raw_alone(&self) -> bool {
         let raw = |mode: Option<Mode>| mode == Some(Mode::Raw);
-        let raw_alone = match self.ports.as_slice() {
+        match self.ports.as_slice() {
             [] => raw(self.mode),
             ports => ports.iter().all(|ports| raw(ports.protocol.or(self.mode))),
-        };
+        }
+    }
+
+    /// Options about exchanges, where every port is raw.
+    fn check_raw(&self) -> Result<(), String> {
+        let raw_alone = self.is_raw_alone();
         let unfit = [
             (
                 self.count.is_some(),

@@ -117,7 +117,8 @@ impl<'a> Setup<'a> {
     /// Whether it holds lines: of exchanges, packets or intervals.
     pub(super) fn prints(&self) -> bool {
         // With a script, raw mode's packets are the script's.
-        let lines = !self.options.quiet && (!self.is_raw() || self.scripts.is_empty());
+        let lines =
+            !self.options.quiet && (!self.options.is_raw_alone() || self.scripts.is_empty());
         self.reports_itself() && (lines || self.options.interval.is_some())
     }
 

@@ -251,7 +251,6 @@ impl Core {
         if self.doubt.goes_back(self.now) {
             self.now = time;
             self.begun = self.begun.min(Some(time));
-            self.outlet.begun = self.begun;
             self.next_stalled = time.0;
             self.next_second = next_second(time);
         }
@@ -272,7 +271,6 @@ impl Core {
         }
         if self.begun.is_none() {
             self.begun = Some(now);
-            self.outlet.begun = self.begun;
             if let Some(desk) = self.outlet.desk() {
                 desk.begin(now);
             }
@@ -409,6 +407,7 @@ impl Core {
                 packet: *packet,
                 direction,
                 copy,
+                raw: conversation.is_raw(),
             };
             let port = key.endpoint(conversation.server()).port();
             attend(&mut self.outlet, self.needs, &event, port);

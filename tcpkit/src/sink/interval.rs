@@ -54,12 +54,13 @@ impl Interval {
 
     fn tick(&mut self, now: Timestamp) -> Option<(Timestamp, Vec<PortSummary>)> {
         // Ticks come a little after their second has begun, now sooner, now later: their seconds are compared.
-        let first = now.0.checked_next_multiple_of(SECOND).unwrap_or(u64::MAX);
-        let latest = first.saturating_add(self.every);
-        // Later than that only where the clock was set back.
-        let next = self.next.map_or(latest, |next| next.min(latest));
-        self.next = Some(next);
         let second = now.0 / SECOND * SECOND;
+        // The first one comes up to a second after the beginning.
+        let first = second.saturating_sub(SECOND).saturating_add(self.every);
+        let latest = second.saturating_add(SECOND).saturating_add(self.every);
+        // Later than that only where the clock was set back.
+        let next = self.next.map_or(first, |next| next.min(latest));
+        self.next = Some(next);
         let passed = second.checked_sub(next)? / self.every + 1;
         self.next = Some(next.saturating_add(passed.saturating_mul(self.every)));
         let stats = std::mem::replace(&mut self.stats, Stats::new(self.rules, &self.asked));
@@ -86,9 +87,9 @@ mod tests {
     #[test]
     fn a_tick_that_comes_early_ends_its_interval_too() {
         let ticks = [1500, 2090, 3040, 4070, 5010, 6500, 10_010, 11_000];
-        assert_eq!(ends(1000, &ticks), ticks[2..]);
-        assert_eq!(ends(2000, &ticks), [4070, 6500, 10_010]);
-        assert_eq!(ends(1500, &ticks), [4070, 5010, 10_010, 11_000]);
-        assert_eq!(ends(10, &ticks), ticks[2..]);
+        assert_eq!(ends(1000, &ticks), ticks);
+        assert_eq!(ends(2000, &ticks), [2090, 4070, 6500, 10_010]);
+        assert_eq!(ends(1500, &ticks), [2090, 3040, 5010, 6500, 10_010, 11_000]);
+        assert_eq!(ends(10, &ticks), ticks);
     }
 }

@@ -178,5 +178,6 @@ pub fn packet(transport: Transport, payload: &[u8]) -> PacketEvent<'_> {
         packet,
         direction: Direction::ToServer,
         copy: false,
+        raw: true,
     }
 }

@@ -54,9 +54,10 @@ impl Select {
             && self.is_command(unanswered.protocol, unanswered.command, unanswered.text)
     }
 
-    /// Whether this packet is printed in raw mode: once, if it has a payload. It is no error and has no command.
+    /// Whether this packet is printed: once, if its port is raw and it has a payload. It is no error and has no command.
     pub fn packet(&self, event: &PacketEvent<'_>) -> bool {
-        !event.copy
+        event.raw
+            && !event.copy
             && event.packet.payload_len > 0
             && !self.errors
             && self.commands.is_empty()

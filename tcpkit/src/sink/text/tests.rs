@@ -209,6 +209,12 @@ fn a_packet_is_no_error_has_no_command_and_is_shown_once() {
         ..packet(b"x")
     };
     assert_eq!(raw(&copy, Select::default()), "");
+    // What another port says may hold a secret.
+    let read = PacketEvent {
+        raw: false,
+        ..packet(b"x")
+    };
+    assert_eq!(raw(&read, Select::default()), "");
 }
 
 #[test]
