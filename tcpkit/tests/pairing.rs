@@ -947,7 +947,7 @@ proptest! {
         prop_assert!(stats.ports().iter().all(|port| port.orphans == 0));
     }
 
-    /// Each datagram may come twice in a row.
+    /// Each datagram may come twice in a row, but for the first ones, as above.
     #[test]
     fn repeated_datagrams_change_no_pair(
         (kind, port) in prop_oneof![Just((memcached(), 11211)), Just((dns(), 53))],
@@ -956,7 +956,9 @@ proptest! {
     ) {
         let frames = datagrams(&keys, port);
         let (plain, _) = common::run(&frames, port, kind);
-        let (found, stats) = common::run(&disturb(&frames, &[0], &doubles), port, kind);
+        let (first, rest) = frames.split_at(2);
+        let doubled = [first.to_vec(), disturb(rest, &[0], &doubles)].concat();
+        let (found, stats) = common::run(&doubled, port, kind);
         prop_assert_eq!(sorted(&found), sorted(&plain));
         prop_assert!(stats.ports().iter().all(|port| port.orphans == 0));
     }

@@ -175,7 +175,8 @@ impl Times {
                 error: response.has(Message::ERROR),
                 blocking: pending.flags & Message::BLOCKING != 0,
                 early: self.early,
-                cut: (response.flags | pending.flags) & Message::CUT != 0,
+                cut: (response.flags | pending.flags) & Message::CUT != 0
+                    || pending.flags & OPEN != 0,
                 confidence: self.confidence,
             },
         );
@@ -257,6 +258,10 @@ struct Doubt {
     asked: u64,
     /// Where a segment last began just after a request.
     aligned: u64,
+    /// What its sender had received when it sent that.
+    aligned_received: u64,
+    /// Where the oldest request that waits begins, at least.
+    due: u64,
     /// Where the last bytes of the response stream ended, and up to where of the other one the server had received when it
     /// sent them.
     heard: (u64, u64),
@@ -324,12 +329,6 @@ impl Pairing {
             self.unclear.set(crate::flow::stream::ORIGIN - 1);
         }
         self.confidence = Confidence::Resynced;
-    }
-
-    /// The conversation that was joined was silent for long before what comes now: no request of its batch was missed.
-    pub fn was_quiet(&mut self) {
-        self.heard = LONG_AGO;
-        self.doubt.get_or_insert_default().asked = ANY;
     }
 
     /// One whose conversation has rested at the beginning of its streams: all requests were answered. How far the client
@@ -503,11 +502,14 @@ impl Pairing {
     ) {
         let doubt = self.doubt.get_or_insert_default();
         if direction == Direction::ToClient {
-            doubt.heard = (input.offset + input.bytes.len() as u64, segment.received);
+            if !input.bytes.is_empty() {
+                doubt.heard = (input.offset + input.bytes.len() as u64, segment.received);
+            }
             return;
         }
-        if matches!(doubt.asked, ANY if !self.barrier) || segment.start == doubt.asked {
+        if doubt.asked == ANY && !self.barrier || segment.start == doubt.asked {
             doubt.aligned = segment.start;
+            doubt.aligned_received = segment.received;
         }
         if let Some(last) = output.messages.last() {
             doubt.asked = last.end;
@@ -585,6 +587,9 @@ impl Pairing {
             flags,
             ..Pending::new(message, segment.received, text, kept)
         };
+        if self.pending.is_empty() {
+            self.first_waits(message.start);
+        }
         self.pending.push(pending);
         if let Some(counts) = self.counts() {
             let one = Counts::of(&pending);
@@ -641,6 +646,9 @@ impl Pairing {
                 self.heard = message.last.time;
             }
             _ => self.note_batch(context, message, segment, report),
+        }
+        if self.pending.is_empty() {
+            self.first_waits(message.start);
         }
         let (text, kept) = self.keep(context, message.text, input, output);
         self.pending
@@ -723,8 +731,11 @@ impl Pairing {
             }
         }
         // What stands before it in its segment was sent with it, and is as open as itself.
-        let aligned = self.doubt.as_ref().map(|doubt| doubt.aligned);
-        let begins = match aligned == Some(message.start) {
+        // One that goes on after an answer has come says nothing of what was answered before it.
+        let at = (message.start, received);
+        let aligned = self.doubt.as_ref();
+        let aligned = aligned.map(|doubt| (doubt.aligned, doubt.aligned_received));
+        let begins = match aligned == Some(at) {
             true => true,
             false => message.start == segment.start && had_received,
         };
@@ -978,7 +989,7 @@ impl Pairing {
                 .iter()
                 .rfind(named)
                 .is_some_and(|pending| {
-                    pending.last.time <= lost && pending.flags & Message::MORE == 0
+                    pending.first.time <= lost && pending.flags & Message::MORE == 0
                 })
     }
 
@@ -1193,7 +1204,34 @@ impl Pairing {
             }
             return None;
         }
+        if place == 0 && !self.is_acknowledged() {
+            self.trust = DISTRUST;
+            self.unclear.set(self.answered);
+            return None;
+        }
         self.is_due(message).then_some((place, self.confidence))
+    }
+
+    /// Whether the server had received the oldest request, as far as that is known, when it sent what came last. Where
+    /// order was found again that shows that it was found wrong.
+    #[inline]
+    fn is_acknowledged(&self) -> bool {
+        if self.confidence == Confidence::Exact {
+            return true;
+        }
+        let (Some(doubt), Some(front)) = (&self.doubt, self.pending.as_slice().first()) else {
+            return true;
+        };
+        let (_, had) = doubt.heard;
+        had == 0 || front.flags & OPEN != 0 || doubt.due == 0 || had >= doubt.due + front.size
+    }
+
+    /// A request comes that begins at this offset, while none waits.
+    #[inline]
+    fn first_waits(&mut self, start: u64) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.due = start;
+        }
     }
 
     /// Whether a response begins where it has to, if that is known; the next one may begin anywhere.
@@ -1470,6 +1508,13 @@ impl Pairing {
     fn remove(&mut self, place: usize) {
         if let Some(doubt) = &mut self.doubt {
             doubt.passed -= u32::from(place < doubt.passed as usize);
+            if place == 0 && doubt.due > 0 {
+                doubt.due += self
+                    .pending
+                    .as_slice()
+                    .first()
+                    .map_or(0, |front| front.size);
+            }
         }
         if place == 0 {
             self.pending.pop();

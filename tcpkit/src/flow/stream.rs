@@ -148,6 +148,8 @@ const ENDED: u8 = 16;
 const SYN: u8 = 32;
 /// The other side's reset ended it.
 const CUT_OFF: u8 = 64;
+/// It was resumed where it was at rest.
+const RESUMED: u8 = 128;
 
 impl Way {
     fn has(&self, flag: u8) -> bool {
@@ -340,7 +342,7 @@ impl Conversation {
         let way = |next| {
             let mut way = Way::default();
             way.start(next);
-            way.flags |= SEEN;
+            way.flags |= SEEN | RESUMED;
             way.note_ack(next);
             way
         };
@@ -379,9 +381,11 @@ impl Conversation {
         way.has(SYN).then_some(way.initial)
     }
 
-    /// Whether no SYN of it was seen.
-    pub fn is_joined(&self) -> bool {
-        !self.ways.iter().any(|way| way.has(SYN))
+    /// Whether it was resumed, and how it began is not known yet.
+    pub fn is_resumed(&self) -> bool {
+        self.ways
+            .iter()
+            .all(|way| way.has(RESUMED) && !way.has(SYN))
     }
 
     /// Whether the segment is a SYN that begins a new conversation on the same addresses: its

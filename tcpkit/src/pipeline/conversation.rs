@@ -119,9 +119,9 @@ impl Conversation {
             && self.dialogue.talk.rests_as(&rest.talk, offsets, rest.time)
     }
 
-    /// Whether it was resumed, or joined otherwise: no SYN of it is known.
-    pub fn is_joined(&self) -> bool {
-        matches!(&self.link, Link::Tcp(stream) if stream.is_joined())
+    /// Whether it was resumed, and how it began is not known yet.
+    pub fn is_resumed(&self) -> bool {
+        matches!(&self.link, Link::Tcp(stream) if stream.is_resumed())
     }
 
     /// Whether the SYN begins a new conversation on the same addresses.
@@ -156,7 +156,7 @@ impl Conversation {
         let (Link::Tcp(stream), Link::Tcp(begun)) = (&mut self.link, &before.link) else {
             return;
         };
-        if stream.is_joined() {
+        if stream.is_resumed() {
             stream.follows(begun);
             self.dialogue.certain = before.dialogue.certain;
             self.dialogue.talk.follows(&before.dialogue.talk);
@@ -172,6 +172,12 @@ impl Conversation {
     #[inline]
     pub fn server(&self) -> Side {
         self.dialogue.server
+    }
+
+    /// Whether its packets are told, and not what is in them.
+    #[inline]
+    pub fn is_raw(&self) -> bool {
+        matches!(self.dialogue.talk.kind(), Kind::Raw)
     }
 
     /// Which way a packet of this sender goes.
@@ -410,11 +416,11 @@ impl Conversation {
         *offset += u64::from(packet.payload_len);
         let (time, frame) = joined.begun.unwrap_or((packet.time, packet.frame));
         let lost = packet.payload_len - packet.payload.len() as u32;
+        let first = Mark { time, frame };
+        self.dialogue.datagram((first, lost), &chunk, lent);
         if lost > 0 {
             self.dialogue.tell_cut(&chunk, lost, lent);
         }
-        let first = Mark { time, frame };
-        self.dialogue.datagram((first, lost), &chunk, lent);
         self.drain(now, lent);
     }
 
@@ -493,7 +499,7 @@ impl Dialogue {
     #[inline(always)]
     fn bytes(&mut self, whole: bool, chunk: &Chunk<'_>, lent: &mut Lent<'_>) {
         if !self.started {
-            self.start(whole, chunk.time, lent);
+            self.start(whole, lent);
         }
         let direction = self.told(chunk.direction);
         if self.talk.bytes(direction, chunk, lent) && !self.certain {
@@ -532,13 +538,11 @@ impl Dialogue {
     }
 
     #[cold]
-    fn start(&mut self, whole: bool, now: Timestamp, lent: &mut Lent<'_>) {
+    fn start(&mut self, whole: bool, lent: &mut Lent<'_>) {
         self.started = true;
         if !whole {
             lent.outlet.stats.account.joined += 1;
-            let begun = lent.outlet.begun;
-            let quiet = begun.is_some_and(|begun| now.is_past(begun, limits::QUIET_TIME));
-            self.talk.join(quiet);
+            self.talk.join();
         }
     }
 

@@ -30,8 +30,6 @@ pub struct Outlet {
     needs: Needs,
     failure: Option<io::Error>,
     told: Vec<(u16, &'static str)>,
-    /// When the capture began.
-    pub begun: Option<Timestamp>,
     /// What was found depends on something that was not known of a conversation: nothing of it counts.
     pub hinges: bool,
 }
@@ -58,7 +56,6 @@ impl Outlet {
             needs,
             failure: None,
             told,
-            begun: None,
             hinges: false,
         }
     }

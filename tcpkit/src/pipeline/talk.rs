@@ -359,13 +359,10 @@ impl Talk {
         }
     }
 
-    /// The conversation was not seen from its beginning; `quiet` says that it was silent until now.
-    pub fn join(&mut self, quiet: bool) {
+    /// The conversation was not seen from its beginning.
+    pub fn join(&mut self) {
         self.pairing.joined();
-        match quiet {
-            true => self.pairing.was_quiet(),
-            false => self.pairing.try_first(),
-        }
+        self.pairing.try_first();
         for parse in &mut self.parse {
             parse.lost = true;
         }

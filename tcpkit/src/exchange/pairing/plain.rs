@@ -70,7 +70,10 @@ impl Pairing {
         }
         match self.pending.as_slice().last() {
             Some(last) if received <= last.received => {}
-            None if self.is_clear() => self.trust_more(),
+            None if self.is_clear() => {
+                self.trust_more();
+                self.first_waits(input.offset + u64::from(plain.start));
+            }
             _ => return false,
         }
         self.heard = input.last.time;
@@ -104,7 +107,8 @@ impl Pairing {
             return false;
         };
         let (asked, answered) = (front.last.time, input.last.time);
-        if !self.is_clear() || front.flags != 0 || front.replies != 1 || answered < asked {
+        let straight = self.is_clear() && self.is_acknowledged();
+        if !straight || front.flags != 0 || front.replies != 1 || answered < asked {
             return false;
         }
         let tally = Tally {

@@ -4,7 +4,7 @@
 //! none: others of its batch may have been sent before. So its pairs are kept until it is over, and told if it got no more
 //! responses than it has requests; otherwise they are ambiguous.
 
-use super::{Confidence, Context, Offset, OpenResponse, Pairing, Report};
+use super::{ANY, Confidence, Context, LONG_AGO, Offset, OpenResponse, Pairing, Report};
 use crate::limits::{QUIET_TIME, TRIAL_PAIRS};
 use crate::protocol::Message;
 use crate::source::Timestamp;
@@ -34,8 +34,10 @@ impl Trial {
 impl Pairing {
     /// The conversation was joined: what comes now is its first batch.
     pub fn try_first(&mut self) {
-        self.was_quiet();
-        self.doubt.get_or_insert_default().trial = Some(Box::default());
+        self.heard = LONG_AGO;
+        let doubt = self.doubt.get_or_insert_default();
+        doubt.asked = ANY;
+        doubt.trial = Some(Box::default());
     }
 
     fn trial(&self) -> Option<&Trial> {

@@ -364,7 +364,7 @@ impl Core {
         let (Some(seam), Some((_, conversation))) = (&mut self.seam, known) else {
             return;
         };
-        if !conversation.is_joined() {
+        if !conversation.is_resumed() {
             return;
         }
         if !conversation.begins_anew(from, syn) {
@@ -512,7 +512,6 @@ impl Core {
         }
         if right.begun.is_some() {
             self.begun = self.begun.or(right.begun);
-            self.outlet.begun = self.begun;
             self.next_second = right.next_second;
             self.next_stalled = right.next_stalled;
         }
