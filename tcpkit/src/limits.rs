@@ -234,8 +234,8 @@ pub const MEMCACHED_SCAN: usize = 512;
 /// hundreds under way.
 pub const MEMCACHED_ASKED: usize = 1024;
 
-/// Responses over UDP that are not complete in a memcached conversation, and parts of one. Beyond it the oldest is
-/// told as far as it came.
+/// Responses over UDP that are not complete in a memcached conversation, and parts of each. Beyond it the oldest, or
+/// the one, is told as far as it came.
 pub const MEMCACHED_UDP: usize = 64;
 
 /// The latest request ids that were answered in a memcached conversation over UDP: another response with one of them
