@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -48,7 +48,33 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> Vec<u8> {
     // Made in memory: the generator panics where its writer fails.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "tcpkit", &mut script);
-    script
+    match (shell, String::from_utf8(script)) {
+        (Shell::Zsh, Ok(script)) => for_zsh(&script).into_bytes(),
+        (Shell::Fish, Ok(script)) => for_fish(&script).into_bytes(),
+        (_, Ok(script)) => script.into_bytes(),
+        (_, Err(script)) => script.into_bytes(),
+    }
+}
+
+/// A filter takes the place of a subcommand's name there: without it subcommands complete.
+fn for_zsh(script: &str) -> String {
+    let lines = script.split_inclusive('\n');
+    let kept = lines.filter(|line| !line.starts_with("'::filter -- "));
+    kept.collect::<String>().replace("$line[2]", "$line[1]")
+}
+
+/// An option whose value is still to come is no error there, and shells are values.
+fn for_fish(script: &str) -> String {
+    let parse = "argparse -s (__fish_tcpkit_global_optspecs) -- $cmd";
+    let found = format!("    {parse} 2>/dev/null\n");
+    let either = format!("{found}    or {parse} '' 2>/dev/null\n");
+    let shells = Shell::value_variants().iter().map(Shell::to_string);
+    let shells: Vec<String> = shells.collect();
+    let shells = shells.join(" ");
+    script.replace(&found, &either)
+        + &format!(
+            "complete -c tcpkit -n '__fish_tcpkit_using_subcommand completions' -f -a '{shells}'\n"
+        )
 }
 
 /// The man page, as roff: one page for all subcommands.

@@ -473,6 +473,17 @@ fn completions_and_man_page_know_every_option() {
     }
 }
 
+/// What is changed in the scripts of two shells is still there to be changed.
+#[test]
+fn subcommands_and_values_complete() {
+    let script = |shell| String::from_utf8(completions(shell)).unwrap();
+    let zsh = script(Shell::Zsh);
+    assert!(zsh.contains("case $line[1] in") && !zsh.contains("'::filter"));
+    let fish = script(Shell::Fish);
+    assert!(fish.contains("-- $cmd '' 2>/dev/null"));
+    assert!(fish.contains("using_subcommand completions' -f -a 'bash"));
+}
+
 #[test]
 fn what_this_build_lacks_is_said() {
     for args in [

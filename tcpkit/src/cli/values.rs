@@ -192,7 +192,10 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// An address, or a network in CIDR form.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    let single = || text.parse::<IpAddr>().map(IpNet::from);
+    let single = || {
+        text.parse::<IpAddr>()
+            .map(|ip| IpNet::from(ip.to_canonical()))
+    };
     text.parse().or_else(|_| single()).map_err(|_| {
         "accepted are IPv4 and IPv6 addresses, and networks such as 10.0.0.0/8".to_owned()
     })
