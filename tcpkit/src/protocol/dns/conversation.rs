@@ -216,7 +216,7 @@ impl Dissector for Conversation {
     }
 
     fn gap(&mut self, direction: Direction, out: &mut Output) {
-        self.ahead = None;
+        self.release(None, out);
         let side = self.side(direction);
         let (last, end) = side.last;
         let Some(partial) = side.partial.take() else {

@@ -113,6 +113,7 @@ impl Dissector for Conversation {
             Direction::ToServer => self.pending.doubt(),
             Direction::ToClient => self.pending.forget(),
         }
+        self.release(None, out);
         self.udp = None;
     }
 

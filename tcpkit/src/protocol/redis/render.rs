@@ -291,7 +291,8 @@ impl Secrets {
             self.values -= 1;
             return Shown::All;
         }
-        let secret = self.due == 1;
+        // Of a user and a password behind AUTH2 one may be forgotten, and then the first is the secret.
+        let secret = self.due == 1 || self.due > 1 && self.rule == Rule::Migrate;
         self.due = self.due.saturating_sub(1);
         if secret {
             if self.rule == Rule::Values {
@@ -325,6 +326,13 @@ impl Secrets {
             Rule::AclDryrun => self.nested(left),
             Rule::Command if word.starts_with(b"GETKEYS") => self.nested(left),
             Rule::Command => self.rule = Rule::Open,
+            Rule::Settings if word.contains(&b' ') => {
+                let name = bytes.iter().position(|byte| *byte == b' ').unwrap_or(0);
+                let prefix = word.get(..name).unwrap_or_default();
+                if is_secret_setting(prefix) {
+                    return Shown::First(name);
+                }
+            }
             Rule::Settings if is_secret_setting(word) => {
                 self.rule = Rule::Values;
                 // Of which one is the value's, and two are each other's.

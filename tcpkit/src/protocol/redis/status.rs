@@ -93,9 +93,9 @@ pub(super) fn without_secrets(text: &[u8]) -> Cow<'_, [u8]> {
     let secret = REPEATED.iter().find_map(|(before, behind)| {
         let start = memchr::memmem::find(text, before)? + before.len();
         let end = behind.and_then(|behind| memchr::memmem::rfind(text, behind));
-        Some((start, end.filter(|end| *end >= start)))
+        (start < text.len()).then_some((start, end.filter(|end| *end >= start)))
     });
-    let Some((start, end)) = secret.filter(|(start, _)| *start < text.len()) else {
+    let Some((start, end)) = secret else {
         return text.into();
     };
     let (before, rest) = text.split_at(start);

@@ -38,7 +38,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "MIGRATE h 1 AUTH 0 5 COPY AUTH2 user hush KEYS a AUTH b",
-        "MIGRATE h 1 AUTH 0 5 COPY AUTH2 user *** KEYS a AUTH b",
+        "MIGRATE h 1 AUTH 0 5 COPY AUTH2 *** *** KEYS a AUTH b",
     ),
     ("CONFIG SET requirepass hush", "CONFIG SET requirepass ***"),
     (
@@ -65,7 +65,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "MIGRATE host 6379 key AUTH2 user hush",
-        "MIGRATE host 6379 key AUTH2 user ***",
+        "MIGRATE host 6379 key AUTH2 *** ***",
     ),
     (
         "MIGRATE host 6379 key 0 1 AUTH2 hush",
