@@ -52,7 +52,7 @@ pub(super) fn probe(bytes: &[u8]) -> Probe {
 struct Asked {
     id: u16,
     /// Tells it apart from others of the same id.
-    place: u16,
+    place: u32,
     entry: Entry,
     /// Of its datagram.
     print: u64,
@@ -71,10 +71,10 @@ impl Asked {
 }
 
 /// What pairs a response that is of no request that is known.
-const NOBODYS: u64 = 1 << 32;
+const NOBODYS: u64 = 1 << 48;
 
 /// What pairs a request, and its response: the id, and what tells apart requests that have the same.
-fn pair(id: u16, place: u16) -> u64 {
+fn pair(id: u16, place: u32) -> u64 {
     u64::from(place) << 16 | u64::from(id)
 }
 
@@ -91,6 +91,8 @@ pub(super) struct Exchange {
     answered: VecDeque<u16>,
     /// The latest datagrams of responses, by what is in them.
     prints: VecDeque<(u16, u64)>,
+    /// The latest number that told a request apart from another of its id.
+    places: u32,
     /// The id asked last.
     last: Option<u16>,
     /// Not all requests have had the same id.
@@ -243,18 +245,16 @@ impl Exchange {
             let settled = asked.vague && time.is_past(asked.time, REORDER_TIME);
             asked.id != id || waits(asked) && !settled
         });
-        let Some(index) = self.place(id) else {
-            self.prints.retain(|(of, _)| *of != id);
-            return false;
-        };
         let varied = self.varied;
-        if let Some(answer) = self.answers.get_mut(index)
-            && answer.early
-            && !varied
-            && answer.begun().is_none_or(|begun| begun.time < time)
-        {
-            // Its client numbers all its requests alike: it is of one that was not seen.
-            answer.lapsed = true;
+        let place = self.place(id);
+        let answer = place.and_then(|index| self.answers.get_mut(index));
+        let goes_on = answer.is_some_and(|answer| {
+            // Where a client numbers all its requests alike, what came early is of one that was not seen.
+            let begun_before = || answer.begun().is_none_or(|begun| begun.time < time);
+            answer.lapsed = answer.early && !varied && begun_before();
+            !answer.lapsed
+        });
+        if !goes_on {
             self.prints.retain(|(of, _)| *of != id);
         }
         false
@@ -266,25 +266,23 @@ impl Exchange {
         self.answers.iter().position(goes_on)
     }
 
-    /// A number that no request of this id has that waits.
-    fn free_place(&self, id: u16) -> u16 {
-        let taken = |place: &u16| {
-            self.asked
-                .iter()
-                .any(|asked| asked.id == id && asked.place == *place)
-        };
-        (0..=u16::MAX)
-            .find(|place| !taken(place))
-            .unwrap_or_default()
+    /// A number that no request of this id has that waits: 0 where none does.
+    fn free_place(&mut self, id: u16) -> u32 {
+        if self.asked.iter().all(|asked| asked.id != id) {
+            return 0;
+        }
+        self.places = self.places.wrapping_add(1).max(1);
+        self.places
     }
 
     fn ask(&mut self, id: u16, entry: Entry, print: u64, message: &mut Message) {
         if entry.has(Entry::QUIET) {
             message.flags |= Message::QUIET;
         }
+        let place = self.free_place(id);
         let asked = Asked {
             id,
-            place: self.free_place(id),
+            place,
             entry,
             print,
             time: message.last.time,
@@ -407,14 +405,10 @@ impl Exchange {
                 if !over && self.may_lack(place, &done) {
                     return false;
                 }
-                let Some(asked) = self.asked.remove(place) else {
+                let Some(entry) = self.settle_asked(place, &mut message) else {
                     return true;
                 };
-                message.id = Some(asked.pair());
-                asked.entry.count_keys(&done.reply, &mut message);
-                if asked.silent {
-                    (message.role, message.id) = (Role::OneWay, None);
-                }
+                entry.count_keys(&done.reply, &mut message);
             }
         }
         if listed {
@@ -439,20 +433,26 @@ impl Exchange {
             Whose::Nobodys => message.id = Some(self.nobodys(answer)),
             Whose::Anyones => return self.doubt(answer.id, &message, None, out),
             Whose::Ones(place) => {
-                let Some(asked) = self.asked.remove(place) else {
+                let Some(entry) = self.settle_asked(place, &mut message) else {
                     return;
                 };
-                message.id = Some(asked.pair());
-                if asked.entry.kind == Kind::Get {
+                if entry.kind == Kind::Get {
                     message.hits = answer.items;
-                }
-                if asked.silent {
-                    (message.role, message.id) = (Role::OneWay, None);
                 }
             }
         }
         out.messages.push(message);
         self.note_answered(answer.id);
+    }
+
+    /// The request at this place has its response, which gets what pairs it.
+    fn settle_asked(&mut self, place: usize, message: &mut Message) -> Option<Entry> {
+        let asked = self.asked.remove(place)?;
+        message.id = Some(asked.pair());
+        if asked.silent {
+            (message.role, message.id) = (Role::OneWay, None);
+        }
+        Some(asked.entry)
     }
 
     /// A response may be of any of the requests that wait for one such: none of them is sure from here on.
