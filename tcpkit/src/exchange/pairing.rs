@@ -587,9 +587,7 @@ impl Pairing {
             flags,
             ..Pending::new(message, segment.received, text, kept)
         };
-        if self.pending.is_empty() {
-            self.first_waits(message.start);
-        }
+        self.note_first(message.start);
         self.pending.push(pending);
         if let Some(counts) = self.counts() {
             let one = Counts::of(&pending);
@@ -647,9 +645,7 @@ impl Pairing {
             }
             _ => self.note_batch(context, message, segment, report),
         }
-        if self.pending.is_empty() {
-            self.first_waits(message.start);
-        }
+        self.note_first(message.start);
         let (text, kept) = self.keep(context, message.text, input, output);
         self.pending
             .push(Pending::new(message, received, text, kept));
@@ -735,10 +731,7 @@ impl Pairing {
         let at = (message.start, received);
         let aligned = self.doubt.as_ref();
         let aligned = aligned.map(|doubt| (doubt.aligned, doubt.aligned_received));
-        let begins = match aligned == Some(at) {
-            true => true,
-            false => message.start == segment.start && had_received,
-        };
+        let begins = aligned == Some(at) || message.start == segment.start && had_received;
         if self.unclear.get().is_some() {
             self.judge_batch(begins, had_received);
         }
@@ -981,16 +974,19 @@ impl Pairing {
         };
         let [asked, answered] = doubt.lost;
         let lost = asked.min(answered);
-        let named = |pending: &&Pending| pending.flags & HAS_ID != 0 && pending.id == id;
-        lost > Timestamp::default()
-            && self
-                .pending
-                .as_slice()
-                .iter()
-                .rfind(named)
-                .is_some_and(|pending| {
-                    pending.first.time <= lost && pending.flags & Message::MORE == 0
-                })
+        let waited =
+            |pending: &Pending| pending.first.time <= lost && pending.flags & Message::MORE == 0;
+        lost > Timestamp::default() && self.named(id).is_some_and(|(_, pending)| waited(&pending))
+    }
+
+    /// The request with this identifier, and its place. Of a question that was asked again after its asker gave up, the
+    /// latest.
+    #[inline]
+    fn named(&self, id: u64) -> Option<(usize, Pending)> {
+        let pending = self.pending.as_slice();
+        let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
+        let place = pending.iter().rposition(named)?;
+        Some((place, *pending.get(place)?))
     }
 
     /// A response of which the protocol cannot tell whose it is, or when it began.
@@ -1006,12 +1002,8 @@ impl Pairing {
             report.orphan(context.service);
             return;
         };
-        let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
-        let Some(place) = self.pending.as_slice().iter().rposition(named) else {
+        let Some((place, pending)) = self.named(id) else {
             report.orphan(context.service);
-            return;
-        };
-        let Some(pending) = self.pending.as_slice().get(place).copied() else {
             return;
         };
         self.ambiguous(context, &pending, report);
@@ -1140,18 +1132,15 @@ impl Pairing {
         message: &Message,
         report: &mut impl Report,
     ) -> Option<(usize, Confidence)> {
-        let named = |pending: &Pending| pending.flags & HAS_ID != 0 && pending.id == id;
-        // Of a question that was asked again after its asker gave up, the latest.
-        let Some(place) = self.pending.as_slice().iter().rposition(named) else {
+        let Some((place, pending)) = self.named(id) else {
             self.stray(context, report);
             return None;
         };
         if let Some(doubt) = &mut self.doubt {
             doubt.strays = 0;
         }
-        let quiet = self.pending.as_slice().get(place)?.flags & Message::QUIET != 0;
         // Datagrams have no order.
-        if !quiet || context.transport == Transport::Udp {
+        if pending.flags & Message::QUIET == 0 || context.transport == Transport::Udp {
             return Some((place, Confidence::Exact));
         }
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
@@ -1226,10 +1215,10 @@ impl Pairing {
         had == 0 || front.flags & OPEN != 0 || doubt.due == 0 || had >= doubt.due + front.size
     }
 
-    /// A request comes that begins at this offset, while none waits.
+    /// A request comes that begins at this offset: where none waits, it is the oldest.
     #[inline]
-    fn first_waits(&mut self, start: u64) {
-        if let Some(doubt) = &mut self.doubt {
+    fn note_first(&mut self, start: u64) {
+        if let Some(doubt) = self.doubt.as_mut().filter(|_| self.pending.is_empty()) {
             doubt.due = start;
         }
     }
@@ -1396,9 +1385,13 @@ impl Pairing {
 
     /// Whether a request has waited for longer than `timeout` that was not looked at for it.
     pub fn times_out(&self, now: Timestamp, timeout: std::time::Duration) -> bool {
-        let place = self.doubt.as_ref().map_or(0, |doubt| doubt.passed as usize);
-        let next = self.pending.as_slice().get(place);
+        let next = self.pending.as_slice().get(self.passed());
         next.is_some_and(|pending| now.is_past(pending.last.time, timeout))
+    }
+
+    /// How many of the oldest requests were looked at for having waited too long.
+    fn passed(&self) -> usize {
+        self.doubt.as_ref().map_or(0, |doubt| doubt.passed as usize)
     }
 
     /// Reports requests that waited for longer than `timeout`. They keep their places, so that a
@@ -1412,7 +1405,7 @@ impl Pairing {
     ) {
         self.rest_trial(context, Some(now), report);
         let unclear = self.unclear.get().is_some();
-        let mut place = self.doubt.as_ref().map_or(0, |doubt| doubt.passed as usize);
+        let mut place = self.passed();
         while let Some(pending) = self.pending.as_mut_slice().get_mut(place) {
             if !now.is_past(pending.last.time, timeout) {
                 break;

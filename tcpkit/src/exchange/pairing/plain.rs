@@ -72,7 +72,7 @@ impl Pairing {
             Some(last) if received <= last.received => {}
             None if self.is_clear() => {
                 self.trust_more();
-                self.first_waits(input.offset + u64::from(plain.start));
+                self.note_first(input.offset + u64::from(plain.start));
             }
             _ => return false,
         }

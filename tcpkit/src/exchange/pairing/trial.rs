@@ -6,7 +6,6 @@
 
 use super::{ANY, Confidence, Context, LONG_AGO, Offset, OpenResponse, Pairing, Report};
 use crate::limits::{QUIET_TIME, TRIAL_PAIRS};
-use crate::protocol::Message;
 use crate::source::Timestamp;
 
 /// A batch that is under way.
@@ -177,7 +176,7 @@ impl Pairing {
 impl OpenResponse {
     /// Reports it as far as it was seen.
     pub(super) fn tell(&self, context: &Context<'_>, report: &mut impl Report) {
-        let (times, pending, head): (_, _, &Message) = (self.times, &self.pending, &self.head);
+        let (times, pending, head) = (self.times, &self.pending, &self.head);
         report.answered(context.service, &times.tally(pending, head));
         if report.wants_exchanges() {
             let (text, status_text) = (&self.text, &self.status_text);
