@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::head::Kind;
+use crate::flow::Direction;
 use crate::limits::PENDING_REQUESTS;
 use crate::protocol::{Past, Role};
 
@@ -20,6 +21,8 @@ pub(super) struct Asked {
     /// A response may be of another request than the one it takes from here: something was lost, and no request came
     /// at rest since.
     unsure: bool,
+    /// How many of the outstanding requests came before anything was lost: their responses are still in order.
+    known: u32,
     /// Something was lost at some time, or never seen.
     lossy: bool,
 }
@@ -28,11 +31,11 @@ impl Asked {
     /// Notes a request, and tells what it is for: one that was answered before its head was complete asks for nothing
     /// more. (After a loss nobody knows that it was its answer.)
     ///
-    /// After a loss, the first new request is taken for the only one: a client that does not pipeline
+    /// After responses were lost, the first new request is taken for the only one: a client that does not pipeline
     /// sends it when it has all answers.
     pub(super) fn push(&mut self, kind: Kind) -> Role {
         if self.runs.len() >= PENDING_REQUESTS {
-            self.lose();
+            self.lose(Direction::ToClient);
         }
         if self.stale {
             self.clear();
@@ -62,12 +65,18 @@ impl Asked {
         if *count == 0 {
             self.runs.pop_front();
         }
+        self.known = self.known.saturating_sub(1);
         kind
     }
 
     /// The request that the next response answers, which goes on waiting.
     pub(super) fn peek(&self) -> Kind {
         self.runs.front().map(|run| run.0).unwrap_or_default()
+    }
+
+    /// Whether a request is outstanding.
+    pub(super) fn waits(&self) -> bool {
+        !self.runs.is_empty()
     }
 
     /// Whether the response to the last request decides what the bytes behind that request are.
@@ -77,13 +86,23 @@ impl Asked {
             .is_some_and(|run| matches!(run.0, Kind::Connect | Kind::Upgrade))
     }
 
-    /// Bytes of either direction were lost.
-    pub(super) fn lose(&mut self) {
+    /// Bytes of a direction were lost. Where they were requests, those before them are still answered first.
+    pub(super) fn lose(&mut self, direction: Direction) {
         const SHORT: usize = (64 << 10) / size_of::<(Kind, u32)>();
-        if self.runs.len() > SHORT {
-            self.runs = VecDeque::new();
+        match direction {
+            Direction::ToServer if !self.unsure => {
+                let counts = self.runs.iter().map(|(_, count)| *count);
+                self.known = counts.fold(0, u32::saturating_add);
+            }
+            Direction::ToServer => {}
+            Direction::ToClient => {
+                if self.runs.len() > SHORT {
+                    self.runs = VecDeque::new();
+                }
+                self.stale = true;
+                self.known = 0;
+            }
         }
-        self.stale = true;
         self.join();
     }
 
@@ -119,12 +138,13 @@ impl Asked {
 
     /// Whether the next response may be of another request than the one that [`Asked::pop`] tells.
     pub(super) fn is_unsure(&self) -> bool {
-        self.unsure
+        self.unsure && self.known == 0
     }
 
     /// Forgets all requests.
     pub(super) fn clear(&mut self) {
         self.runs.clear();
+        self.known = 0;
         self.stale = false;
         self.early = false;
     }

@@ -220,17 +220,18 @@ impl Conversation {
         let [to_server, _] = &self.ways;
         let asking = matches!(to_server.state, State::Head(_));
         let interim = is_interim(head.status);
+        let unsure = self.asked.is_unsure();
         let kind = if interim {
             self.asked.peek()
         } else {
             self.asked.pop(asking)
         };
         match kind {
-            // The answer to a HEAD that is all that came is most likely to be just that.
-            Kind::Head if self.asked.is_unsure() && !last => {
+            // The answer to a HEAD that is all that came, and all that is to come, is most likely to be just that.
+            Kind::Head if unsure && (!last || self.asked.waits()) => {
                 body::of_response(head, Kind::Other).or_none()
             }
-            Kind::Other if self.asked.is_unsure() => body::of_response(head, kind).or_none(),
+            Kind::Other if unsure => body::of_response(head, kind).or_none(),
             kind => body::of_response(head, kind),
         }
     }
@@ -295,7 +296,7 @@ impl Conversation {
 
     /// Something of `direction` was not seen, or not understood.
     fn lose(&mut self, direction: Direction) {
-        self.asked.lose();
+        self.asked.lose(direction);
         if direction == Direction::ToClient {
             self.release();
         }
