@@ -412,7 +412,7 @@ impl Pending {
                 }
                 continue;
             }
-            if !entry.has(Entry::QUIET) || entry.has(Entry::OPAQUE) {
+            if !entry.has(Entry::QUIET) || self.is_alone(entry) {
                 return Found::At(found.unwrap_or(index));
             }
             if found.is_some() {
@@ -421,6 +421,11 @@ impl Pending {
             found = Some(index);
         }
         found.map_or(Found::Nobody, Found::At)
+    }
+
+    /// Whether its opaque tells a request apart: no later one had the same.
+    fn is_alone(&self, entry: &Entry) -> bool {
+        entry.has(Entry::OPAQUE) && entry.tag != self.constant
     }
 
     /// The request at `index` is answered, and those before it stay silent.
