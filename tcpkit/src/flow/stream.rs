@@ -654,10 +654,8 @@ impl Conversation {
     #[cold]
     #[inline(never)]
     fn next_slow(&mut self, now: Timestamp, flush: bool) -> Option<Piece<'_>> {
-        for direction in [Direction::ToServer, Direction::ToClient] {
-            if self.is_ready(direction) {
-                return self.release(direction);
-            }
+        if let Some(direction) = self.ready() {
+            return self.release(direction);
         }
         for direction in [Direction::ToServer, Direction::ToClient] {
             let way = &mut self.ways[direction.index()];
@@ -724,16 +722,21 @@ impl Conversation {
         None
     }
 
-    /// Whether the first held segment of a direction may come out.
-    fn is_ready(&self, direction: Direction) -> bool {
+    /// The direction whose first held segment may come out; of two the one that was seen first.
+    fn ready(&self) -> Option<Direction> {
+        let both = [Direction::ToServer, Direction::ToClient].into_iter();
+        both.filter_map(|direction| {
+            let held = self.waiting.as_ref()?.held[direction.index()].front()?;
+            self.is_ready(direction, held)
+                .then_some((held.frame, direction))
+        })
+        .min_by_key(|(frame, _)| *frame)
+        .map(|(_, direction)| direction)
+    }
+
+    /// Whether a held segment, the first of a direction, may come out.
+    fn is_ready(&self, direction: Direction, held: &Held) -> bool {
         let d = direction.index();
-        let Some(held) = self
-            .waiting
-            .as_ref()
-            .and_then(|waiting| waiting.held[d].front())
-        else {
-            return false;
-        };
         let (there, back) = (&self.ways[d], &self.ways[1 - d]);
         there.has(STARTED)
             && there.next.wrapping_sub(held.seq) <= OLD
