@@ -225,6 +225,7 @@ struct Waiting {
     /// The piece that was handed out last, kept alive for the borrower.
     current: Option<Held>,
     reset: Option<Reset>,
+    aside: Aside,
 }
 
 /// An RST that ends the conversation.
@@ -235,7 +236,43 @@ struct Reset {
     seq: u32,
 }
 
+/// Segments from outside the windows of both directions, oldest first: of another connection between the same ports, whose
+/// SYN they may have overtaken.
+#[derive(Debug, Default)]
+struct Aside {
+    strangers: Vec<Stranger>,
+    /// A segment of this one has come since.
+    refuted: bool,
+}
+
+/// A segment of another connection.
+#[derive(Debug)]
+pub struct Stranger {
+    /// Which way it went.
+    pub direction: Direction,
+    /// All of it but its bytes.
+    head: Packet<'static>,
+    data: Box<[u8]>,
+    /// The conversation's frame count when it came.
+    arrival: u32,
+}
+
+impl Stranger {
+    /// The segment.
+    pub fn packet(&self) -> Packet<'_> {
+        Packet {
+            payload: &self.data,
+            ..self.head
+        }
+    }
+
+    fn cost(&self) -> usize {
+        self.data.len() + limits::HELD_OVERHEAD
+    }
+}
+
 impl Waiting {
+    /// Whether no segment of this connection waits.
     fn is_empty(&self) -> bool {
         self.held.iter().all(VecDeque::is_empty)
     }
@@ -416,6 +453,86 @@ impl Conversation {
         new > 0 && !way.has(CUT_OFF) || new.unsigned_abs() > WINDOW
     }
 
+    /// Whether the segment is outside the window of its direction, or acknowledges what is outside the other one's: no receiver
+    /// takes it (RFC 9293, section 3.10.7.4). Another connection's may be: its SYN replaces this one.
+    pub fn is_strange(&self, direction: Direction, packet: &Packet<'_>) -> bool {
+        let far = |way: &Way, seq: u32| {
+            way.has(STARTED) && (seq.wrapping_sub(way.next) as i32).unsigned_abs() > WINDOW
+        };
+        let [there, back] = [direction, direction.reverse()].map(|way| &self.ways[way.index()]);
+        let acknowledges = packet.flags & flag::ACK != 0;
+        packet.flags & (flag::SYN | flag::RST) == 0
+            && (far(there, packet.seq) || acknowledges && far(back, packet.ack))
+    }
+
+    /// Takes a segment for another connection's: keeps it for as long as its SYN may come.
+    #[cold]
+    pub fn set_aside(&mut self, direction: Direction, packet: &Packet<'_>) {
+        self.frames = self.frames.wrapping_add(1);
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.aside.strangers.push(Stranger {
+            direction,
+            head: Packet {
+                payload: &[],
+                ..*packet
+            },
+            data: packet.payload.into(),
+            arrival: self.frames,
+        });
+    }
+
+    /// Gives back what was set aside: a SYN came.
+    pub fn strangers(&mut self) -> Vec<Stranger> {
+        self.waiting
+            .as_deref_mut()
+            .map(|waiting| std::mem::take(&mut waiting.aside).strangers)
+            .unwrap_or_default()
+    }
+
+    /// Takes in what the connection before had set aside.
+    pub fn push_again(&mut self, stranger: &Stranger) {
+        let packet = stranger.packet();
+        match self.is_strange(stranger.direction, &packet) {
+            true => self.set_aside(stranger.direction, &packet),
+            false => {
+                self.push(stranger.direction, &packet);
+            }
+        }
+    }
+
+    /// Whether something was set aside.
+    pub fn has_strangers(&self) -> bool {
+        let waiting = self.waiting.as_deref();
+        waiting.is_some_and(|waiting| !waiting.aside.strangers.is_empty())
+    }
+
+    /// No SYN has come for what was set aside. It is of this connection after all, of which much was not seen; but where
+    /// that went on meanwhile, nobody takes it.
+    #[cold]
+    fn take_back(&mut self, now: Timestamp, flush: bool) {
+        let Some(waiting) = self.waiting.as_deref_mut() else {
+            return;
+        };
+        let over = waiting.aside.strangers.first().is_some_and(|oldest| {
+            flush
+                || self.frames.wrapping_sub(oldest.arrival) >= limits::REORDER_FRAMES
+                || now.is_past(oldest.head.time, limits::REORDER_TIME)
+        });
+        if !over {
+            return;
+        }
+        let aside = std::mem::take(&mut waiting.aside);
+        if aside.refuted {
+            return;
+        }
+        let frames = self.frames;
+        for stranger in aside.strangers {
+            self.frames = stranger.arrival.wrapping_sub(1);
+            self.push(stranger.direction, &stranger.packet());
+        }
+        self.frames = frames;
+    }
+
     /// Whether both directions were seen from their SYN on.
     pub fn is_whole(&self) -> bool {
         self.whole
@@ -433,9 +550,10 @@ impl Conversation {
 
     /// Bytes held back, with what holding them costs.
     pub fn held_bytes(&self) -> usize {
-        self.waiting
-            .as_ref()
-            .map_or(0, |waiting| waiting.bytes[0] + waiting.bytes[1])
+        self.waiting.as_ref().map_or(0, |waiting| {
+            let aside: usize = waiting.aside.strangers.iter().map(Stranger::cost).sum();
+            waiting.bytes[0] + waiting.bytes[1] + aside
+        })
     }
 
     /// Where a direction stands: the offset of its next byte.
@@ -486,6 +604,9 @@ impl Conversation {
     #[inline(never)]
     pub fn push(&mut self, direction: Direction, packet: &Packet<'_>) -> Seen {
         self.frames = self.frames.wrapping_add(1);
+        if let Some(waiting) = self.waiting.as_deref_mut() {
+            waiting.aside.refuted = true;
+        }
         let d = direction.index();
         let ack = (packet.flags & flag::ACK != 0).then_some(packet.ack);
         let mut seq = packet.seq;
@@ -654,6 +775,9 @@ impl Conversation {
     #[cold]
     #[inline(never)]
     fn next_slow(&mut self, now: Timestamp, flush: bool) -> Option<Piece<'_>> {
+        if self.has_strangers() {
+            self.take_back(now, flush);
+        }
         if let Some(direction) = self.ready() {
             return self.release(direction);
         }
@@ -694,7 +818,9 @@ impl Conversation {
                     }
                 }
             }
-            self.waiting = None;
+            if waiting.aside.strangers.is_empty() {
+                self.waiting = None;
+            }
             return None;
         }
         let flush = flush || waiting.reset.is_some();

@@ -130,6 +130,11 @@ impl Conversation {
         matches!(&self.link, Link::Tcp(stream) if stream.is_replaced_by(way, syn))
     }
 
+    /// Whether segments were set aside that may be of a connection whose SYN is still to come.
+    fn has_strangers(&self) -> bool {
+        matches!(&self.link, Link::Tcp(stream) if stream.has_strangers())
+    }
+
     /// Whether a SYN with another sequence number began it, if any was seen; and whether who serves in it is as
     /// certain as in one that is [`Conversation::resumed`].
     pub fn is_not_begun_by(&self, from: Side, seq: u32) -> bool {
@@ -146,6 +151,7 @@ impl Conversation {
             Server::Destination => from.other(),
         };
         self.begins_anew(from, syn)
+            && !self.has_strangers()
             && self.dialogue.is_served_from_the_first(server)
             && self.dialogue.certain == selected.certain
             && self.dialogue.talk.kind().is(selected.kind)
@@ -341,7 +347,11 @@ impl Conversation {
             self.replace(way, packet, now, lent);
             return;
         }
-        lent.count(stream.push(way, packet));
+        if stream.is_strange(way, packet) {
+            stream.set_aside(way, packet);
+        } else {
+            lent.count(stream.push(way, packet));
+        }
         self.drain(now, lent);
     }
 
@@ -353,11 +363,18 @@ impl Conversation {
         now: Timestamp,
         lent: &mut Lent<'_>,
     ) {
+        let strangers = match &mut self.link {
+            Link::Tcp(stream) => stream.strangers(),
+            Link::Udp(_) => Vec::new(),
+        };
         self.flush(now, lent);
         self.conclude(now, Silence::Closed, lent);
         lent.outlet.stats.account.conversations += 1;
         let mut stream = stream::Conversation::default();
         stream.push(way, packet);
+        for stranger in &strangers {
+            stream.push_again(stranger);
+        }
         self.link = Link::Tcp(stream);
         self.dialogue.talk = self.dialogue.talk.anew();
         self.dialogue.started = false;
