@@ -249,6 +249,13 @@ pub const MEMCACHED_REPEAT_TIME: Duration = Duration::from_secs(5);
 /// Latest DNS queries of a conversation that are remembered, to tell a repeated query and to find
 /// the query of a response without a question. A resolver's socket has a handful under way.
 pub const DNS_QUERIES: usize = 128;
+/// Requests of a memcached conversation over UDP within which a client uses an identifier again, if it does.
+pub const MEMCACHED_CYCLE: usize = 64;
+
+/// For so many requests after datagrams of a client that uses identifiers again did not come one after the other, nobody knows whose
+/// its responses are.
+pub const MEMCACHED_DOUBT: u32 = 32;
+
 
 /// A DNS query is remembered for so long; stub resolvers give up well before.
 pub const DNS_QUERY_TIME: Duration = Duration::from_secs(60);

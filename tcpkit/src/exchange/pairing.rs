@@ -1141,7 +1141,11 @@ impl Pairing {
         }
         // Datagrams have no order.
         if pending.flags & Message::QUIET == 0 || context.transport == Transport::Udp {
-            return Some((place, Confidence::Exact));
+            let confidence = match message.has(Message::LIKELY) {
+                true => Confidence::Resynced,
+                false => Confidence::Exact,
+            };
+            return Some((place, confidence));
         }
         // The identifier of a quiet request is its place in the order, and as sure as the order is.
         let place = self.settle_quiet(context, place, report);

@@ -406,8 +406,11 @@ impl Message {
     /// never reported unanswered.
     pub const QUIET: u8 = 16;
     /// A response that may be of more than one request: the order of those that wait is not known from here on.
-    /// With [`Message::id`]: whose it is is known, but not when it began.
+    /// With [`Message::id`]: whose it is is known, but not when it began, or that is one of several that it may be.
     pub const UNSURE: u8 = 32;
+    /// A response whose identifier other requests have too, or may have: it is of the one that waits, unless that one's own response
+    /// was lost, and what this one answers was not seen.
+    pub const LIKELY: u8 = 64;
 
     /// A whole message with nothing special about it.
     pub fn new(role: Role, start: u64, end: u64, first: Mark, last: Mark) -> Self {

@@ -12,6 +12,7 @@
 
 mod answer;
 mod frame;
+mod reuse;
 mod scan;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use foldhash::quality::FixedState;
 
 use self::answer::{Answer, Datagram, End, Part};
 use self::frame::{FRAME, Frame};
+use self::reuse::Reuse;
 use super::command::{self, Kind, word};
 use super::pending::{Entry, Reply, hash};
 use super::reply::Done;
@@ -61,6 +63,8 @@ struct Asked {
     silent: bool,
     /// A response may have been its own, or not.
     vague: bool,
+    /// A snap length cut its datagram within a command: others may follow.
+    cut: bool,
 }
 
 impl Asked {
@@ -93,10 +97,8 @@ pub(super) struct Exchange {
     prints: VecDeque<(u16, u64)>,
     /// The latest number that told a request apart from another of its id.
     places: u32,
-    /// The id asked last.
-    last: Option<u16>,
-    /// Not all requests have had the same id.
-    varied: bool,
+    /// How the client uses ids again.
+    reuse: Reuse,
 }
 
 /// Whose a response is.
@@ -178,6 +180,8 @@ impl Exchange {
         let mut at = FRAME;
         // More commands follow that a snap length cut off.
         let mut hidden = false;
+        // More may.
+        let mut cut_short = false;
         while let Some(rest) = input.bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let (mut head, ends) = head(rest, input.lost)?;
             let len = usize::try_from(head.total())
@@ -190,6 +194,7 @@ impl Exchange {
                 (true, false) => u64::from(input.lost),
             };
             hidden |= last && cut < u64::from(input.lost);
+            cut_short |= last && !ends && cut > 0;
             name_key(&mut head, rest);
             let mut message = request_message(at, at + len, cut, input);
             message.command = head.command;
@@ -211,6 +216,7 @@ impl Exchange {
         let told = out.messages.get_mut(before..).unwrap_or_default();
         for asked in self.asked.iter_mut().filter(|asked| asked.print == print) {
             asked.vague |= hidden;
+            asked.cut |= cut_short;
         }
         if hidden || told.len() > 1 {
             for message in told
@@ -234,18 +240,25 @@ impl Exchange {
     /// A datagram of requests: whether it came before. If not, older requests of its id are given up by their client, and so are
     /// those of which nobody knows whether they were answered.
     fn begin(&mut self, id: u16, print: u64, time: Timestamp) -> bool {
-        self.varied |= self.last.replace(id).is_some_and(|last| last != id);
         let same = |asked: &Asked| asked.id == id && asked.print == print && !asked.vague;
         let waits = |asked: &Asked| !time.is_past(asked.time, MEMCACHED_REPEAT_TIME);
         // Of a client that numbers all its requests alike it may be another one.
-        if self.varied && self.asked.iter().any(|asked| same(asked) && waits(asked)) {
+        if self.reuse.is_varied(id) && self.asked.iter().any(|asked| same(asked) && waits(asked)) {
             return true;
+        }
+        self.reuse.note(id);
+        if self
+            .asked
+            .iter()
+            .any(|asked| asked.id == id && !asked.entry.has(Entry::QUIET))
+        {
+            self.reuse.doubt();
         }
         self.asked.retain(|asked| {
             let settled = asked.vague && time.is_past(asked.time, REORDER_TIME);
             asked.id != id || waits(asked) && !settled
         });
-        let varied = self.varied;
+        let varied = self.reuse.is_varied(id);
         let place = self.place(id);
         let answer = place.and_then(|index| self.answers.get_mut(index));
         let goes_on = answer.is_some_and(|answer| {
@@ -288,6 +301,7 @@ impl Exchange {
             time: message.last.time,
             silent: false,
             vague: false,
+            cut: false,
         };
         message.id = Some(asked.pair());
         if self.asked.len() >= MEMCACHED_ASKED {
@@ -329,7 +343,10 @@ impl Exchange {
             .and_then(|index| self.answers.remove(index));
         let fresh = known.is_none();
         let mut answer = known.unwrap_or_else(|| Answer::new(frame.id, now));
-        answer.early |= fresh && !asked;
+        if fresh && !asked {
+            answer.early = true;
+            self.reuse.doubt();
+        }
         let datagram = Datagram {
             frame,
             payload,
@@ -449,6 +466,10 @@ impl Exchange {
     fn settle_asked(&mut self, place: usize, message: &mut Message) -> Option<Entry> {
         let asked = self.asked.remove(place)?;
         message.id = Some(asked.pair());
+        message.flags |= self.reuse.flags();
+        if asked.cut {
+            message.flags |= Message::LIKELY;
+        }
         if asked.silent {
             (message.role, message.id) = (Role::OneWay, None);
         }
