@@ -89,7 +89,10 @@ pub const KEPT_PER_CONVERSATION: usize = 1 << 20;
 /// not wait for its answers; used only to find pairs again after a gap.
 pub const QUIET_TIME: Duration = Duration::from_millis(200);
 
-/// Pairs of the first batch of a conversation that was joined, which are kept until it is over; a larger one is ambiguous.
+/// Batches that a client has to wait for, of a conversation that was joined or lost something early, before their pairs are told.
+pub const TRIAL_BATCHES: u8 = 6;
+
+/// Pairs of batches on trial, which are kept until it is over: more of one batch are ambiguous, half as many are enough for a trial.
 pub const TRIAL_PAIRS: usize = 128;
 
 /// Bytes of text in a report line before it is cut (cli.md).
@@ -246,9 +249,6 @@ pub const MEMCACHED_ANSWERED: usize = 64;
 /// has given the first one up.
 pub const MEMCACHED_REPEAT_TIME: Duration = Duration::from_secs(5);
 
-/// Latest DNS queries of a conversation that are remembered, to tell a repeated query and to find
-/// the query of a response without a question. A resolver's socket has a handful under way.
-pub const DNS_QUERIES: usize = 128;
 /// Requests of a memcached conversation over UDP within which a client uses an identifier again, if it does.
 pub const MEMCACHED_CYCLE: usize = 64;
 
@@ -256,6 +256,9 @@ pub const MEMCACHED_CYCLE: usize = 64;
 /// its responses are.
 pub const MEMCACHED_DOUBT: u32 = 32;
 
+/// Latest DNS queries of a conversation that are remembered, to tell a repeated query and to find
+/// the query of a response without a question. A resolver's socket has a handful under way.
+pub const DNS_QUERIES: usize = 128;
 
 /// A DNS query is remembered for so long; stub resolvers give up well before.
 pub const DNS_QUERY_TIME: Duration = Duration::from_secs(60);

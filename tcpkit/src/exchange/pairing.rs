@@ -203,7 +203,7 @@ impl Offset {
 const TRUST: i16 = 3;
 
 /// Trust in a client of whom nothing is known: two batches in order make it trusted.
-const UNKNOWN: i16 = -1;
+const UNKNOWN: i16 = -7;
 
 /// Trust in a client that was seen asking while answers were outstanding: so many batches in order
 /// make up for it.
@@ -254,8 +254,12 @@ struct Doubt {
     answers: Option<u16>,
     /// Requests of that batch may be unknown.
     open: bool,
+    /// The order was found by a request that was believed to be sent when all before it were answered.
+    believed: bool,
     /// Where the last request ended.
     asked: u64,
+    /// Where the last request ends that waits or waited for a response, at least.
+    awaited: u64,
     /// Where a segment last began just after a request.
     aligned: u64,
     /// What its sender had received when it sent that.
@@ -263,7 +267,7 @@ struct Doubt {
     /// Where the oldest request that waits begins, at least.
     due: u64,
     /// Where the last bytes of the response stream ended, and up to where of the other one the server had received when it
-    /// sent them.
+    /// sent them; 0 where that is not known.
     heard: (u64, u64),
     /// When anything had last been heard before bytes of either direction were missing.
     lost: [Timestamp; 2],
@@ -468,7 +472,9 @@ impl Pairing {
                     self.ordinary_request(context, message, segment, input, output, report);
                 }
                 Role::Request => self.request(context, message, segment, input, output, report),
-                Role::Response if message.is_ordinary() && self.is_clear() => {
+                Role::Response
+                    if message.is_ordinary() && self.is_clear() && self.is_acknowledged() =>
+                {
                     self.ordinary_response(context, message, input, output, report);
                 }
                 Role::Response => self.response(context, message, input, output, report),
@@ -502,8 +508,10 @@ impl Pairing {
     ) {
         let doubt = self.doubt.get_or_insert_default();
         if direction == Direction::ToClient {
-            if !input.bytes.is_empty() {
-                doubt.heard = (input.offset + input.bytes.len() as u64, segment.received);
+            // Of bytes that were stepped over only the end is shown.
+            let end = input.offset + input.bytes.len() as u64;
+            if end > doubt.heard.0 {
+                doubt.heard = (end, segment.received);
             }
             return;
         }
@@ -587,7 +595,10 @@ impl Pairing {
             flags,
             ..Pending::new(message, segment.received, text, kept)
         };
-        self.note_first(message.start);
+        self.note_request(message.start);
+        if flags & Message::QUIET == 0 {
+            self.note_awaited(message.end);
+        }
         self.pending.push(pending);
         if let Some(counts) = self.counts() {
             let one = Counts::of(&pending);
@@ -639,13 +650,14 @@ impl Pairing {
         let received = segment.received;
         match self.pending.as_slice().last() {
             Some(last) if received <= last.received => self.heard = message.last.time,
-            None if self.is_clear() => {
+            None if self.is_clear() && received >= self.answered => {
                 self.trust_more();
                 self.heard = message.last.time;
             }
             _ => self.note_batch(context, message, segment, report),
         }
-        self.note_first(message.start);
+        self.note_request(message.start);
+        self.note_awaited(message.end);
         let (text, kept) = self.keep(context, message.text, input, output);
         self.pending
             .push(Pending::new(message, received, text, kept));
@@ -672,8 +684,8 @@ impl Pairing {
             .last_mut()
             .filter(|pending| pending.flags & OPEN != 0)
         {
-            let start = message.start;
-            ended(pending, start);
+            ended(pending, message.start);
+            self.note_awaited(message.end);
         } else if let Some(open) = &mut self.open
             && open.pending.flags & OPEN != 0
         {
@@ -704,6 +716,7 @@ impl Pairing {
             return;
         }
         let had_received = self.had_received(message.start, received);
+        let overtakes = self.overtakes(received);
         self.try_batch(context, had_received, report);
         // Before the first message nobody knows how quiet it was.
         let known = heard > Timestamp::default();
@@ -715,8 +728,10 @@ impl Pairing {
                 report.hinges();
             }
             if !overlaps {
-                self.trust_more();
-            } else if certain && self.confidence == Confidence::Resynced && self.trust > 0 {
+                if received >= self.answered {
+                    self.trust_more();
+                }
+            } else if certain && self.confidence == Confidence::Resynced && self.is_believed() {
                 // The client was believed to wait, and did not: either it does not, or the pairs
                 // since the last gap are shifted.
                 self.trust = DISTRUST;
@@ -725,6 +740,9 @@ impl Pairing {
             } else if certain {
                 self.trust = DISTRUST;
             }
+        }
+        if overtakes {
+            self.trust = DISTRUST;
         }
         // What stands before it in its segment was sent with it, and is as open as itself.
         // One that goes on after an answer has come says nothing of what was answered before it.
@@ -741,9 +759,15 @@ impl Pairing {
         }
         let since = self.unclear.get().unwrap_or(0);
         let first = self.is_untried();
-        let anchors = begins && received > since && (self.trust > 0 || quiet || first);
+        let waited = self.trust > 0 || quiet;
+        let tries = first || !waited && self.may_try();
+        let anchors = begins && received > since && (waited || tries) && !overtakes;
         if anchors && (self.unclear.get().is_some() || self.is_barred()) {
             self.anchor(context, received, report);
+            self.doubt.get_or_insert_default().believed = !quiet;
+            if tries && !first {
+                self.try_again();
+            }
         }
         if first {
             self.begin_trial(anchors);
@@ -755,6 +779,20 @@ impl Pairing {
     fn had_received(&self, start: u64, received: u64) -> bool {
         let heard = self.doubt.as_ref().map(|doubt| doubt.heard);
         heard.is_some_and(|(end, had)| end == received && had >= start)
+    }
+
+    /// Whether the request before one whose client had received so much was not answered by then: the server had not received it
+    /// when it sent that.
+    fn overtakes(&self, received: u64) -> bool {
+        self.doubt.as_ref().is_some_and(|doubt| {
+            let (end, had) = doubt.heard;
+            end >= received && had > 0 && had < doubt.awaited
+        })
+    }
+
+    /// Whether pairs are right only if the client waits for its answers.
+    fn is_believed(&self) -> bool {
+        self.trust > 0 || self.doubt.as_ref().is_some_and(|doubt| doubt.believed)
     }
 
     /// Whether requests were lost before one that waits. Only after a loss they can have been.
@@ -782,10 +820,7 @@ impl Pairing {
             plain &= pending.replies == 1 && pending.flags & (Message::QUIET | HAS_ID | OPEN) == 0;
         }
         match answers {
-            Some(answers) if plain && answers == asked && !open => self.trust_more(),
-            Some(answers) if plain && answers == asked && settled && self.trust >= UNKNOWN => {
-                self.trust = self.trust.max(1);
-            }
+            Some(answers) if plain && answers == asked && (!open || settled) => self.trust_more(),
             Some(_) if plain && !open => self.trust = DISTRUST,
             // It kept one request open, as in the only batch that is known of it, and has received more since.
             None if plain && asked == 1 && self.trust == 0 => self.trust = 1,
@@ -1106,6 +1141,7 @@ impl Pairing {
         self.finish_response(message);
     }
 
+    #[inline]
     fn finish_response(&mut self, message: &Message) {
         self.last_response = self.last_response.max(message.last.time);
         self.answered = self.answered.max(message.end);
@@ -1216,14 +1252,27 @@ impl Pairing {
             return true;
         };
         let (_, had) = doubt.heard;
-        had == 0 || front.flags & OPEN != 0 || doubt.due == 0 || had >= doubt.due + front.size
+        // Of one that goes on a part has been received.
+        let need = match front.flags & OPEN {
+            0 => front.size,
+            _ => 1,
+        };
+        had == 0 || doubt.due == 0 || had >= doubt.due + need
     }
 
     /// A request comes that begins at this offset: where none waits, it is the oldest.
     #[inline]
-    fn note_first(&mut self, start: u64) {
+    fn note_request(&mut self, start: u64) {
         if let Some(doubt) = self.doubt.as_mut().filter(|_| self.pending.is_empty()) {
             doubt.due = start;
+        }
+    }
+
+    /// A request that waits for a response ends at this offset.
+    #[inline]
+    fn note_awaited(&mut self, end: u64) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.awaited = end;
         }
     }
 
@@ -1271,8 +1320,7 @@ impl Pairing {
         message: &Message,
         report: &mut impl Report,
     ) {
-        self.last_response = self.last_response.max(message.last.time);
-        self.answered = self.answered.max(message.end);
+        self.finish_response(message);
         let Some(open) = &mut self.open else { return };
         open.continue_with(message, message.end);
         open.ended = true;

@@ -70,12 +70,13 @@ impl Pairing {
         }
         match self.pending.as_slice().last() {
             Some(last) if received <= last.received => {}
-            None if self.is_clear() => {
+            None if self.is_clear() && received >= self.answered => {
                 self.trust_more();
-                self.note_first(input.offset + u64::from(plain.start));
+                self.note_request(input.offset + u64::from(plain.start));
             }
             _ => return false,
         }
+        self.note_awaited(plain.end(input));
         self.heard = input.last.time;
         let (text, kept) = self.keep(context, plain.text(), input.bytes, output);
         self.pending.push(Pending {

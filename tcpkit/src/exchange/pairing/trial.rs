@@ -4,8 +4,10 @@
 //! none: others of its batch may have been sent before. So its pairs are kept until it is over, and told if it got no more
 //! responses than it has requests; otherwise they are ambiguous.
 
-use super::{ANY, Confidence, Context, LONG_AGO, Offset, OpenResponse, Pairing, Report};
-use crate::limits::{QUIET_TIME, TRIAL_PAIRS};
+use super::{
+    ANY, Confidence, Context, DISTRUST, LONG_AGO, Offset, OpenResponse, Pairing, Report, UNKNOWN,
+};
+use crate::limits::{QUIET_TIME, TRIAL_BATCHES, TRIAL_PAIRS};
 use crate::source::Timestamp;
 
 /// A batch that is under way.
@@ -18,6 +20,8 @@ pub(super) struct Trial {
     spoilt: bool,
     /// Pairs were kept since somebody last asked what they take.
     grew: bool,
+    /// Batches that got just as many responses as they have requests.
+    passed: u8,
 }
 
 impl Trial {
@@ -84,8 +88,18 @@ impl Pairing {
         had_received: bool,
         report: &mut impl Report,
     ) {
-        if let Some(trial) = self.trial().filter(|trial| trial.begun) {
-            let right = !trial.spoilt && self.pending.is_empty() && had_received;
+        let over = self.pending.is_empty();
+        let Some(trial) = self.trial_mut().filter(|trial| trial.begun) else {
+            return;
+        };
+        let right = !trial.spoilt && over && had_received;
+        trial.passed += u8::from(right);
+        if !over {
+            self.trust = DISTRUST;
+            self.end_trial(context, false, report);
+            return;
+        }
+        if !right || trial.passed >= TRIAL_BATCHES || trial.pairs.len() > TRIAL_PAIRS / 2 {
             self.end_trial(context, right, report);
         }
     }
@@ -100,6 +114,19 @@ impl Pairing {
             Some(trial) if anchored => trial.begun = true,
             trial => *trial = None,
         }
+    }
+
+    /// Whether a request that begins a segment may be tried as the first of a batch: nothing speaks for its client but too
+    /// little, and nothing against it.
+    pub(super) fn may_try(&self) -> bool {
+        self.trial().is_none() && (UNKNOWN..=0).contains(&self.trust)
+    }
+
+    /// A request was anchored on trial, behind a loss.
+    #[cold]
+    pub(super) fn try_again(&mut self) {
+        let doubt = self.doubt.get_or_insert_default();
+        doubt.trial.get_or_insert_default().begun = true;
     }
 
     /// A response came that is nobody's.
@@ -165,6 +192,10 @@ impl Pairing {
                 true => open.tell(context, report),
                 false => self.tell_ambiguous(context, &open.pending, &open.text, report),
             }
+        }
+        let begun = |open: &mut Box<OpenResponse>| open.times.confidence != Confidence::Exact;
+        if !right && let Some(open) = self.open.take_if(begun) {
+            self.tell_ambiguous(context, &open.pending, &open.text, report);
         }
         if !right && self.unclear == Offset::NONE {
             self.expect_any();
