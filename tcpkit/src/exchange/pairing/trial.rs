@@ -1,8 +1,9 @@
-//! The first batch of a conversation that was joined in the middle.
+//! The first batches of a conversation that was joined in the middle, or after a loss, of a client of which too little is known.
 //!
-//! Its first request is taken for the first of a batch, so that a conversation of which little was seen is paired too. It may be
-//! none: others of its batch may have been sent before. So its pairs are kept until it is over, and told if it got no more
-//! responses than it has requests; otherwise they are ambiguous.
+//! A request is taken for the first of a batch, so that a conversation of which little was seen is paired too. It may be none:
+//! others of its batch may have been sent before, or its client may not wait. So pairs are kept, and told once
+//! [`TRIAL_BATCHES`] of its batches got just as many responses as they have requests, or nothing more comes; otherwise they are
+//! ambiguous, and another request is tried.
 
 use super::{
     ANY, Confidence, Context, DISTRUST, LONG_AGO, Offset, OpenResponse, Pairing, Report, UNKNOWN,
@@ -79,7 +80,7 @@ impl Pairing {
         })
     }
 
-    /// A request begins a batch, so that the first one is over, if there was one. `had_received` says whether the server had
+    /// A request begins a batch, so that the one before is over, if there was one. `had_received` says whether the server had
     /// received all before it when it sent what it acknowledges.
     #[cold]
     pub(super) fn try_batch(
@@ -94,13 +95,11 @@ impl Pairing {
         };
         let right = !trial.spoilt && over && had_received;
         trial.passed += u8::from(right);
-        if !over {
-            self.trust = DISTRUST;
-            self.end_trial(context, false, report);
-            return;
-        }
         if !right || trial.passed >= TRIAL_BATCHES || trial.pairs.len() > TRIAL_PAIRS / 2 {
             self.end_trial(context, right, report);
+        }
+        if !over {
+            self.trust = DISTRUST;
         }
     }
 
