@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{ACK, Found, PSH, RST, SYN, Script, Sent};
+use common::{ACK, FIN, Found, PSH, RST, SYN, Script, Sent};
 use proptest::prelude::*;
 use tcpkit::exchange::Confidence;
 use tcpkit::pipeline::select::Kind;
@@ -324,6 +324,107 @@ fn a_request_behind_a_lost_one_is_no_anchor() {
         assert!(resynced > 10_000, "{resynced}");
         assert!(wrong * 10_000 <= resynced, "{wrong} of {resynced}");
     }
+}
+
+/// A client that keeps so many requests under way whatever it has received, as seen at its server.
+fn streamed(pair: Pair, window: usize, requests: usize, numbers: &mut Numbers) -> Script {
+    let mut script = Script::new(40_000, 6379);
+    let pairs: Vec<_> = (0..requests).map(pair).collect();
+    let (mut asked, mut answered, mut received) = (0, 0, 0);
+    while received < requests {
+        match numbers.next() % 3 {
+            0 if asked < requests && asked - received < window => {
+                let coming = pairs[received..answered].iter();
+                let on_their_way = coming.map(|(_, response)| response.len()).sum();
+                script.send_before(false, &pairs[asked].0, on_their_way);
+                asked += 1;
+            }
+            1 if answered < asked => {
+                script.send(true, PSH | ACK, &pairs[answered].1);
+                answered += 1;
+            }
+            2 if received < answered => received += 1,
+            _ => {}
+        }
+    }
+    script.close();
+    script
+}
+
+/// A client that does not wait for its answers may look for a while as if it did: what is found again after a loss is its own.
+#[test]
+fn a_client_that_does_not_wait_is_not_trusted() {
+    let mut numbers = Numbers(3_141_592_653_589_793);
+    let (mut all, mut bad) = (0, 0);
+    for window in [2, 3, 4, 16] {
+        for round in 0..150 {
+            let script = streamed(redis_pair, window, 10 + round % 60, &mut numbers);
+            let seed = numbers.next();
+            let (_, _, resynced, wrong) = survival(&script, (6379, redis()), 10, seed);
+            (all, bad) = (all + resynced, bad + wrong);
+        }
+    }
+    assert!(all > 1_000, "{all}");
+    assert!(bad * 10_000 <= all, "{bad} of {all}");
+}
+
+/// A batch that is still being sent when its first answers come: what follows them was not asked when all was answered.
+#[test]
+fn a_large_batch_is_no_more_than_one() {
+    let mut numbers = Numbers(2_718_281_828_459_045);
+    let (mut all, mut bad) = (0, 0);
+    for _ in 0..40 {
+        let mut script = Script::new(40_000, 6379);
+        for batch in 0..30 {
+            let pairs: Vec<_> = (0..4).map(|at| redis_pair(batch * 4 + at)).collect();
+            // The answers to the first two come while the others are sent.
+            for (request, _) in &pairs[..2] {
+                script.say(false, request, 1400);
+            }
+            script.send_before(false, &pairs[2].0, 0);
+            script.say(true, &pairs[0].1, 1400);
+            script.say(true, &pairs[1].1, 1400);
+            script.say(false, &pairs[3].0, 1400);
+            script.say(true, &pairs[2].1, 1400);
+            script.say(true, &pairs[3].1, 1400);
+        }
+        script.close();
+        let seed = numbers.next();
+        let (_, _, resynced, wrong) = survival(&script, (6379, redis()), 10, seed);
+        (all, bad) = (all + resynced, bad + wrong);
+    }
+    assert!(bad * 10_000 <= all, "{bad} of {all}");
+}
+
+/// Two answers are on their way where a conversation is joined, one of them of a request that was not seen. They are told when the
+/// next request shows that nothing before them will come, and are not that request's.
+#[test]
+fn an_answer_from_before_a_request_is_not_its_own() {
+    let pairs: Vec<_> = (0..4).map(redis_pair).collect();
+    let mut script = Script::new(40_000, 6379);
+    script.say(false, &pairs[0].0, 10);
+    script.say(true, &pairs[3].1, 1400);
+    script.send(false, PSH | ACK, &pairs[1].0);
+    script.say(true, &pairs[0].1, 1400);
+    script.say(true, &pairs[1].1, 1400);
+    script.send_before(false, &pairs[2].0, pairs[1].1.len());
+    script.say(true, &pairs[2].1, 1400);
+    let (whole, _) = common::run(&script.frames, 6379, redis());
+    let lost = script.frames[3..]
+        .iter()
+        .position(|sent| sent.bytes.ends_with(&pairs[3].1))
+        .map(|at| at + 3);
+    let kept: Vec<(u64, &Sent)> = (1..)
+        .zip(&script.frames)
+        .filter(|(number, _)| *number > 4 && Some(*number as usize - 1) != lost)
+        .collect();
+    let (found, _) = common::run_numbered(&kept, 6379, redis());
+    assert!(!found.is_empty());
+    for one in found.iter().filter(|one| one.response_bytes.is_some()) {
+        let n: usize = one.request.trim_start_matches("GET k").parse().unwrap();
+        assert_eq!(one.response_bytes, Some(pairs[n].1.len() as u64), "{one:?}");
+    }
+    assert!(whole.len() >= 3);
 }
 
 /// The first request is lost, and the second one of its batch is seen: nobody knows how quiet it was before.
@@ -680,6 +781,67 @@ fn what_follows_an_end_without_its_beginning_is_followed() {
     }
 }
 
+/// A port is used again while the connection before was not seen to end, and the capture shows the first requests ahead of their
+/// SYNs.
+#[test]
+fn what_overtakes_its_syn_is_exact() {
+    for late in [1..3, 1..2, 2..3] {
+        for by in [1, 2, 4, 8] {
+            let mut script = Script::new(40_000, 6379);
+            ask(&mut script, 5, 1000);
+            let begin = script.frames.len();
+            script.begin_anew([1 << 30, 3 << 30]);
+            script.send(false, SYN, &[]);
+            script.send(true, SYN | ACK, &[]);
+            script.send(false, ACK, &[]);
+            ask(&mut script, 20, 1000);
+            let mut frames = script.frames;
+            let times: Vec<u64> = frames.iter().map(|sent| sent.time).collect();
+            let first = begin + late.start - 1;
+            let moved: Vec<Sent> = frames.drain(first..begin + late.end - 1).collect();
+            let place = first + by;
+            frames.splice(place..place, moved);
+            for (frame, time) in frames.iter_mut().zip(times) {
+                frame.time = time;
+            }
+            let (found, stats) = common::run(&frames, 6379, redis());
+            let account = &stats.account;
+            assert!(are_exact(&found, 25), "{late:?} {by} {found:?}");
+            let counts = (account.conversations, account.joined, account.gaps);
+            assert_eq!(counts, (2, 0, 0), "{late:?} {by}");
+        }
+    }
+}
+
+/// Segments of other connections between the same ports, as those of one long gone, change nothing; but where nothing else comes any
+/// more, they are what goes on.
+#[test]
+fn strange_segments_change_nothing() {
+    for server in [false, true] {
+        let mut script = Script::new(40_000, 6379);
+        ask(&mut script, 5, 1000);
+        script.send_off(server, PSH | ACK, b"PING\r\n", 1 << 30);
+        script.send_off(server, ACK | FIN, b"", 1 << 29);
+        ask(&mut script, 30, 1000);
+        let (found, stats) = common::run(&script.frames, 6379, redis());
+        assert!(are_exact(&found, 35), "{found:?}");
+        assert_eq!((stats.account.gaps, stats.account.conversations), (0, 1));
+    }
+    let mut script = Script::new(40_000, 6379);
+    ask(&mut script, 5, 1000);
+    script.begin_anew([1 << 30, 3 << 30]);
+    ask(&mut script, 50, 1000);
+    let (found, stats) = common::run(&script.frames, 6379, redis());
+    let paired = |one: &&Found| one.response_bytes.is_some();
+    let count = found.iter().filter(paired).count();
+    assert_eq!((found.len(), count), (55, 55), "{found:?}");
+    let account = &stats.account;
+    assert_eq!(
+        (account.gaps, account.conversations, account.joined),
+        (0, 2, 1)
+    );
+}
+
 /// What was on its way when the other side reset the connection, and what is sent again after its end, begins nothing.
 #[test]
 fn leftovers_of_an_ended_conversation_begin_none() {
@@ -852,6 +1014,48 @@ fn datagram_at(port: u16, answer: bool, payload: &[u8], time: u64) -> Sent {
         bytes: common::udp(from, to, payload),
         time: 1_700_000_000_000_000_000 + time,
     }
+}
+
+/// A client of memcached over UDP that numbers all its requests alike: its pairs are told, but are as sure as that nothing was lost.
+#[test]
+fn an_id_for_all_requests_is_not_exact() {
+    let header = [0, 7, 0, 0, 0, 1, 0, 0];
+    let say = |at: u64, answer: bool, text: &str| {
+        let payload = [&header[..], text.as_bytes()].concat();
+        datagram_at(11211, answer, &payload, at * 1000)
+    };
+    let frames: Vec<Sent> = (0..20)
+        .flat_map(|n| {
+            let request = say(2 * n, false, &format!("incr k{n} 1\r\n"));
+            [request, say(2 * n + 1, true, "1\r\n")]
+        })
+        .collect();
+    let confidences = |found: &[Found]| -> Vec<Option<Confidence>> {
+        found.iter().map(|one| one.confidence).collect()
+    };
+    let (found, _) = common::run(&frames, 11211, memcached());
+    let (first, rest) = (Some(Confidence::Exact), Some(Confidence::Resynced));
+    assert_eq!(confidences(&found)[..1], [first]);
+    assert_eq!(confidences(&found)[1..], [rest; 19]);
+    // The response to one, and the next request, whose response looks like the first one's.
+    let kept = (1..).zip(&frames);
+    let kept: Vec<_> = kept
+        .filter(|(number, _)| ![20, 21].contains(number))
+        .collect();
+    let (found, _) = common::run_numbered(&kept, 11211, memcached());
+    let wrong = found.iter().find(|one| one.frames[2] == 22);
+    assert!(wrong.is_some_and(|one| one.confidence == rest));
+    // An answer was lost: for a while nobody knows.
+    let kept = (1..).zip(&frames);
+    let kept: Vec<_> = kept.filter(|(number, _)| *number != 20).collect();
+    let (found, _) = common::run_numbered(&kept, 11211, memcached());
+    let later = found.iter().filter(|one| one.frames[0] > 20);
+    assert!(later.clone().count() >= 9);
+    assert!(
+        later
+            .clone()
+            .all(|one| one.confidence == Some(Confidence::Ambiguous))
+    );
 }
 
 /// Asks number `n` of memcached over UDP and what its server says: a `get` of so many keys, of which every third is not there. Items

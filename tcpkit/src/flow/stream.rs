@@ -236,8 +236,8 @@ struct Reset {
     seq: u32,
 }
 
-/// Segments from outside the windows of both directions, oldest first: of another connection between the same ports, whose
-/// SYN they may have overtaken.
+/// Segments from outside the windows, oldest first: of another connection between the same ports, whose SYN they may have
+/// overtaken.
 #[derive(Debug, Default)]
 struct Aside {
     strangers: Vec<Stranger>,
@@ -456,13 +456,20 @@ impl Conversation {
     /// Whether the segment is outside the window of its direction, or acknowledges what is outside the other one's: no receiver
     /// takes it (RFC 9293, section 3.10.7.4). Another connection's may be: its SYN replaces this one.
     pub fn is_strange(&self, direction: Direction, packet: &Packet<'_>) -> bool {
-        let far = |way: &Way, seq: u32| {
+        packet.flags & (flag::SYN | flag::RST) == 0 && self.far(direction, packet).contains(&true)
+    }
+
+    /// Whether a segment is outside the window of its direction, and whether it acknowledges what is outside the other one's.
+    fn far(&self, direction: Direction, packet: &Packet<'_>) -> [bool; 2] {
+        let far = |way: Direction, seq: u32| {
+            let way = &self.ways[way.index()];
             way.has(STARTED) && (seq.wrapping_sub(way.next) as i32).unsigned_abs() > WINDOW
         };
-        let [there, back] = [direction, direction.reverse()].map(|way| &self.ways[way.index()]);
         let acknowledges = packet.flags & flag::ACK != 0;
-        packet.flags & (flag::SYN | flag::RST) == 0
-            && (far(there, packet.seq) || acknowledges && far(back, packet.ack))
+        [
+            far(direction, packet.seq),
+            acknowledges && far(direction.reverse(), packet.ack),
+        ]
     }
 
     /// Takes a segment for another connection's: keeps it for as long as its SYN may come.
@@ -470,6 +477,9 @@ impl Conversation {
     pub fn set_aside(&mut self, direction: Direction, packet: &Packet<'_>) {
         self.frames = self.frames.wrapping_add(1);
         let waiting = self.waiting.get_or_insert_default();
+        if waiting.aside.strangers.is_empty() {
+            waiting.aside.refuted = false;
+        }
         waiting.aside.strangers.push(Stranger {
             direction,
             head: Packet {
@@ -506,31 +516,45 @@ impl Conversation {
         waiting.is_some_and(|waiting| !waiting.aside.strangers.is_empty())
     }
 
-    /// No SYN has come for what was set aside. It is of this connection after all, of which much was not seen; but where
-    /// that went on meanwhile, nobody takes it.
+    /// What was set aside, where no SYN has come for it in time and it is another connection's all the same: both of its ends
+    /// speak, outside of both windows, and nobody in them.
+    #[inline]
+    pub fn successor(&mut self, now: Timestamp, flush: bool) -> Option<Vec<Stranger>> {
+        if !self.has_strangers() {
+            return None;
+        }
+        self.settle_strangers(now, flush)
+    }
+
+    /// As [`Conversation::successor`]. What is outside of one window alone is this connection's, of which much was not seen, unless
+    /// that went on meanwhile. The rest is left, as by its receiver.
     #[cold]
-    fn take_back(&mut self, now: Timestamp, flush: bool) {
-        let Some(waiting) = self.waiting.as_deref_mut() else {
-            return;
-        };
-        let over = waiting.aside.strangers.first().is_some_and(|oldest| {
-            flush
-                || self.frames.wrapping_sub(oldest.arrival) >= limits::REORDER_FRAMES
-                || now.is_past(oldest.head.time, limits::REORDER_TIME)
-        });
+    fn settle_strangers(&mut self, now: Timestamp, flush: bool) -> Option<Vec<Stranger>> {
+        let waiting = self.waiting.as_deref_mut()?;
+        let oldest = waiting.aside.strangers.first()?;
+        let over = flush
+            || self.frames.wrapping_sub(oldest.arrival) >= limits::REORDER_FRAMES
+            || now.is_past(oldest.head.time, limits::REORDER_TIME);
         if !over {
-            return;
+            return None;
         }
         let aside = std::mem::take(&mut waiting.aside);
         if aside.refuted {
-            return;
+            return None;
+        }
+        let foreign = |one: &Stranger| self.far(one.direction, &one.head) == [true; 2];
+        let (others, own): (Vec<_>, Vec<_>) = aside.strangers.into_iter().partition(foreign);
+        let speaks = |way: Direction| others.iter().any(|one| one.direction == way);
+        if speaks(Direction::ToServer) && speaks(Direction::ToClient) {
+            return Some(others);
         }
         let frames = self.frames;
-        for stranger in aside.strangers {
+        for stranger in own {
             self.frames = stranger.arrival.wrapping_sub(1);
             self.push(stranger.direction, &stranger.packet());
         }
         self.frames = frames;
+        None
     }
 
     /// Whether both directions were seen from their SYN on.
@@ -775,9 +799,6 @@ impl Conversation {
     #[cold]
     #[inline(never)]
     fn next_slow(&mut self, now: Timestamp, flush: bool) -> Option<Piece<'_>> {
-        if self.has_strangers() {
-            self.take_back(now, flush);
-        }
         if let Some(direction) = self.ready() {
             return self.release(direction);
         }

@@ -9,7 +9,7 @@ use super::talk::{Lent, Resumed, Talk};
 use crate::event;
 use crate::exchange::{Service, Silence};
 use crate::flow::connection::Tracker;
-use crate::flow::stream::{self, Chunk, Fields, Gap, Piece, Seen};
+use crate::flow::stream::{self, Chunk, Fields, Gap, Piece, Seen, Stranger};
 use crate::flow::{Direction, Side};
 use crate::limits;
 use crate::protocol::{Mark, Past, Protocol};
@@ -367,18 +367,41 @@ impl Conversation {
             Link::Tcp(stream) => stream.strangers(),
             Link::Udp(_) => Vec::new(),
         };
+        let mut stream = stream::Conversation::default();
+        stream.push(way, packet);
+        self.go_on_as(stream, &strangers, now, lent);
+        self.drain(now, lent);
+    }
+
+    /// Ends the conversation, and goes on with another one's stream, and what was set aside for it.
+    #[cold]
+    fn go_on_as(
+        &mut self,
+        mut stream: stream::Conversation,
+        strangers: &[Stranger],
+        now: Timestamp,
+        lent: &mut Lent<'_>,
+    ) {
         self.flush(now, lent);
         self.conclude(now, Silence::Closed, lent);
         lent.outlet.stats.account.conversations += 1;
-        let mut stream = stream::Conversation::default();
-        stream.push(way, packet);
-        for stranger in &strangers {
+        for stranger in strangers {
             stream.push_again(stranger);
         }
         self.link = Link::Tcp(stream);
         self.dialogue.talk = self.dialogue.talk.anew();
         self.dialogue.started = false;
-        self.drain(now, lent);
+    }
+
+    /// Goes on as another conversation of the same addresses, if there is one whose beginning was not seen.
+    #[inline]
+    fn succeed(&mut self, flush: bool, now: Timestamp, lent: &mut Lent<'_>) {
+        if let Link::Tcp(stream) = &mut self.link
+            && let Some(strangers) = stream.successor(now, flush)
+        {
+            self.connection = Tracker::default();
+            self.go_on_as(stream::Conversation::default(), &strangers, now, lent);
+        }
     }
 
     /// Hands on what can come out of the streams, and what of datagrams need not be held back any longer.
@@ -386,6 +409,7 @@ impl Conversation {
         if let Link::Udp(_) = &self.link {
             self.dialogue.talk.release(Some(now), lent);
         }
+        self.succeed(false, now, lent);
         while let Link::Tcp(stream) = &mut self.link {
             let whole = stream.is_whole();
             let Some(piece) = stream.next(now) else {
@@ -400,6 +424,7 @@ impl Conversation {
         if let Link::Udp(_) = &self.link {
             self.dialogue.talk.release(None, lent);
         }
+        self.succeed(true, now, lent);
         while let Link::Tcp(stream) = &mut self.link {
             let whole = stream.is_whole();
             let Some(piece) = stream.flush(now) else {

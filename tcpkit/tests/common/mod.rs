@@ -107,6 +107,15 @@ impl Script {
         });
     }
 
+    /// Sends one segment, so many bytes of the other side being on their way to its sender.
+    pub fn send_before(&mut self, server: bool, payload: &[u8], on_their_way: usize) {
+        let e = usize::from(!server);
+        let next = self.next[e];
+        self.next[e] = next.wrapping_sub(on_their_way as u32);
+        self.send(server, PSH | ACK, payload);
+        self.next[e] = next;
+    }
+
     /// Sends one segment whose sequence number is so far from the one that is due, which stays due.
     pub fn send_off(&mut self, server: bool, flags: u8, payload: &[u8], off: u32) {
         let next = self.next;
