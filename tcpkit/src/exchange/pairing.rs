@@ -224,6 +224,8 @@ pub struct Pairing {
     confidence: Confidence,
     /// Requests were lost since the last one.
     barrier: bool,
+    /// What ends at `answered` is no response.
+    pushed: bool,
     /// How far the client is trusted to wait for answers before it asks again.
     trust: i16,
     /// What is only looked at after a loss, or of long queues.
@@ -309,6 +311,7 @@ impl Default for Pairing {
             heard: Timestamp::default(),
             confidence: Confidence::Exact,
             barrier: false,
+            pushed: false,
             trust: UNKNOWN,
             doubt: None,
         }
@@ -484,6 +487,7 @@ impl Pairing {
     ) {
         if direction == Direction::ToClient && self.answered <= message.start {
             self.answered = message.end;
+            self.pushed = true;
             if self.expected() == Some(message.start) {
                 self.expect(message.end);
             }
@@ -928,7 +932,7 @@ impl Pairing {
     #[inline]
     fn finish_response(&mut self, message: &Message) {
         self.last_response = self.last_response.max(message.last.time);
-        self.answered = self.answered.max(message.end);
+        self.note_answered(message.end);
     }
 
     /// Which waiting request a response answers, and how sure that is.

@@ -95,7 +95,8 @@ impl Pairing {
         // Before the first message nobody knows how quiet it was.
         let known = heard > Timestamp::default();
         let quiet = known && message.first.time.is_past(heard, limits::QUIET_TIME);
-        let overlaps = self.has_without(Message::QUIET);
+        let unread = received < self.answered && !self.pushed;
+        let overlaps = unread || self.has_without(Message::QUIET);
         let clear = self.unclear.get().is_none() && !self.barrier && self.expected().is_none();
         if clear && self.refutes(received, overlaps, report) {
             self.unclear.set(received);
@@ -135,7 +136,7 @@ impl Pairing {
     }
 
     /// What a request that begins a batch, sent when so much was received, says of its client while the order is clear; `overlaps`
-    /// says that others wait. Whether it refutes that order: the client was believed to wait, and did not. So either it does
+    /// says that others wait, or their answers are on their way to it. Whether it refutes that order: the client was believed to wait, and did not. So either it does
     /// not, or the pairs since the last gap are shifted.
     fn refutes(&mut self, received: u64, overlaps: bool, report: &mut impl Report) -> bool {
         if !overlaps {
@@ -270,6 +271,14 @@ impl Pairing {
     pub(super) fn note_request(&mut self, start: u64) {
         if let Some(doubt) = self.doubt.as_mut().filter(|_| self.pending.is_empty()) {
             doubt.due = start;
+        }
+    }
+
+    /// A response ends at this offset.
+    #[inline(always)]
+    pub(super) fn note_answered(&mut self, end: u64) {
+        if end > self.answered {
+            (self.answered, self.pushed) = (end, false);
         }
     }
 

@@ -129,7 +129,7 @@ impl Pairing {
         }
         self.heard = answered;
         self.last_response = self.last_response.max(answered);
-        self.answered = self.answered.max(plain.end(input));
+        self.note_answered(plain.end(input));
         self.remove(0);
         true
     }
