@@ -587,6 +587,36 @@ fn an_identifier_that_is_used_again_after_losses_pairs_nothing() {
     );
 }
 
+/// A quiet request that its server had not received when it answered is not the one that was answered, although it was seen before the
+/// answer: two that look alike have their own.
+#[test]
+fn an_answer_is_of_a_request_that_was_received() {
+    let quiet = |magic: u8, key: &[u8], extras: &[u8], value: &[u8]| -> Vec<u8> {
+        let body = key.len() + extras.len() + value.len();
+        let mut packet = vec![magic, 0x09, 0, key.len() as u8, extras.len() as u8, 0, 0, 0];
+        packet.extend((body as u32).to_be_bytes());
+        packet.extend([0; 12]);
+        [&packet, extras, key, value].concat()
+    };
+    let ask = |key: &[u8]| quiet(0x80, key, &[], &[]);
+    let answer = |size: usize| quiet(0x81, &[], &[0; 4], &vec![b'v'; size]);
+    let mut script = Script::new(40_000, 11211);
+    script.say(false, &ask(b"k1"), 1400);
+    script.say(false, &ask(b"k2"), 1400);
+    script.send_before(true, &answer(10), ask(b"k2").len());
+    script.say(true, &answer(20), 1400);
+    script.say(false, &no_op(0x80, 0), 1400);
+    script.say(true, &no_op(0x81, 0), 1400);
+    script.close();
+    let (found, _) = common::run(&script.frames, 11211, memcached());
+    assert!(are_exact(&found, 3), "{found:?}");
+    let sizes: Vec<_> = found
+        .iter()
+        .map(|one| (one.frames[0], one.response_bytes))
+        .collect();
+    assert_eq!(sizes, [(4, Some(38)), (5, Some(48)), (8, Some(24))]);
+}
+
 /// memcached's no-op in its binary protocol (doc/protocol-binary.xml), which its opaque tells apart.
 fn no_op(magic: u8, opaque: u32) -> [u8; 24] {
     let mut header = [0; 24];

@@ -164,6 +164,7 @@ fn bytes_that_a_slow_parser_cannot_take_are_counted() {
         last: Mark::default(),
         datagram: false,
         lost: 0,
+        received: 0,
     };
     let mut missed = 0;
     for _ in 0..4 {

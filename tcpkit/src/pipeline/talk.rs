@@ -452,6 +452,7 @@ impl Talk {
                 last: mark,
                 datagram: false,
                 lost: 0,
+                received: chunk.received,
             };
             let parsed = dissector.parse(direction, &input, lent.clean_output());
             sense.made |= !lent.output.is_empty();
@@ -708,6 +709,7 @@ impl Talk {
                 last: run.last,
                 datagram: run.datagram,
                 lost: run.lost,
+                received: run.segment.received,
             };
             let parse = &mut self.parse[direction.index()];
             if parse.lost {

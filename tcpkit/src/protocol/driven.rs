@@ -441,6 +441,7 @@ fn input(half: &Half, now: Mark, datagram: bool) -> Input<'_> {
         last: now,
         datagram,
         lost: 0,
+        received: 0,
     }
 }
 

@@ -169,6 +169,9 @@ pub struct Input<'a> {
     pub datagram: bool,
     /// Bytes at the end of a datagram that a snap length cut off.
     pub lost: u32,
+    /// Offset of the other direction up to which the sender had received when it sent the last of the bytes; 0 where that is not
+    /// known. What is behind it did not cause them.
+    pub received: u64,
 }
 
 impl Input<'_> {

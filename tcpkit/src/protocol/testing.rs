@@ -79,6 +79,7 @@ impl Driver {
                 last: mark,
                 datagram: self.datagram,
                 lost,
+                received: 0,
             };
             let used = if side.searching {
                 match self.dissector.resync(direction, &input) {

@@ -314,6 +314,7 @@ fn a_head_is_told_before_its_body() {
             last: mark,
             datagram: false,
             lost: 0,
+            received: 0,
         };
         out.clear();
         let parsed = dissector.parse(ToServer, &input, &mut out);
@@ -860,6 +861,7 @@ fn a_message_is_found_again() {
             last: mark,
             datagram: false,
             lost: 0,
+            received: 0,
         };
         Http.dissector(Transport::Tcp).resync(direction, &input)
     };

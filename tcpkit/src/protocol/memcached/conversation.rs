@@ -65,7 +65,10 @@ impl Dissector for Conversation {
         let mut cursor = Cursor { input, at: 0, out };
         let stop = match direction {
             Direction::ToServer => self.requests(&mut cursor),
-            Direction::ToClient => self.responses(&mut cursor),
+            Direction::ToClient => {
+                self.pending.had_received(input.received);
+                self.responses(&mut cursor)
+            }
         };
         let consumed = cursor.at;
         match stop {

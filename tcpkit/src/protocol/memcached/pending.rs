@@ -46,6 +46,8 @@ pub(super) struct Entry {
     pub key: u32,
     /// Its id where it needs one of its own.
     pub own: u32,
+    /// Offset of its first byte, modulo 2^32.
+    start: u32,
 }
 
 impl Entry {
@@ -69,6 +71,7 @@ impl Entry {
             tag: 0,
             key: 0,
             own: 0,
+            start: 0,
         }
     }
 
@@ -184,6 +187,8 @@ pub(super) struct Pending {
     shared: u32,
     /// Responses in a row that nobody in the queue could have asked for.
     strays: u8,
+    /// Up to where the server had received when it sent what comes now, modulo 2^32, where that is known.
+    received: Option<u32>,
 }
 
 impl Pending {
@@ -198,7 +203,19 @@ impl Pending {
             lost: false,
             shared: 0,
             strays: 0,
+            received: None,
         }
+    }
+
+    /// The server had received up to this offset when it sent what comes now; 0 where that is not known.
+    pub(super) fn had_received(&mut self, offset: u64) {
+        self.received = (offset > 0).then_some(offset as u32);
+    }
+
+    /// Whether the server had received none of a request, so that no response answers it yet.
+    fn is_ahead(&self, entry: &Entry) -> bool {
+        let ahead = |received: u32| (received.wrapping_sub(entry.start) as i32) <= 0;
+        self.received.is_some_and(ahead)
     }
 
     /// What is behind it, where nobody waits, and nothing was learnt of how the client numbers its requests.
@@ -228,6 +245,7 @@ impl Pending {
             message.flags |= Message::QUIET;
         }
         message.id = entry.id();
+        entry.start = message.start as u32;
         if self.queue.len() >= PENDING_REQUESTS {
             self.forget();
         }
@@ -381,7 +399,8 @@ impl Pending {
 
     fn find_text(&self, reply: &Reply) -> Found {
         let (mut quiet, mut several) = (None, false);
-        for (index, entry) in self.queue.iter().enumerate() {
+        let received = self.queue.iter().take_while(|entry| !self.is_ahead(entry));
+        for (index, entry) in received.enumerate() {
             let is_quiet = entry.has(Entry::QUIET);
             let fits = entry.accepts(reply);
             match (fits, is_quiet) {
@@ -404,7 +423,8 @@ impl Pending {
 
     fn find_binary(&self, reply: &Reply) -> Found {
         let mut found = None;
-        for (index, entry) in self.queue.iter().enumerate() {
+        let received = self.queue.iter().take_while(|entry| !self.is_ahead(entry));
+        for (index, entry) in received.enumerate() {
             if !entry.accepts(reply) {
                 // It is answered before anything that comes after it.
                 if !entry.has(Entry::QUIET) && (self.sure || found.is_some()) {

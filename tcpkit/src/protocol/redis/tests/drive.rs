@@ -206,6 +206,7 @@ impl Driver {
             last: now,
             datagram: false,
             lost: 0,
+            received: 0,
         };
         self.out.clear();
         if side.lost {

@@ -288,6 +288,7 @@ fn linear_in_single_bytes() {
             last: Mark::default(),
             datagram: false,
             lost: 0,
+            received: 0,
         };
         assert_eq!(
             dissector
