@@ -393,12 +393,24 @@ impl Conversation {
         self.dialogue.started = false;
     }
 
-    /// Goes on as another conversation of the same addresses, if there is one whose beginning was not seen.
+    /// Goes on as another conversation of the same addresses, if there is one whose beginning was not seen. How this one ended was
+    /// not seen either.
     #[inline]
     fn succeed(&mut self, flush: bool, now: Timestamp, lent: &mut Lent<'_>) {
         if let Link::Tcp(stream) = &mut self.link
             && let Some(strangers) = stream.successor(now, flush)
         {
+            let frame = strangers.first().map_or(0, |first| first.packet().frame);
+            for direction in [Direction::ToServer, Direction::ToClient] {
+                let gap = Gap {
+                    direction,
+                    offset: stream.offset(direction),
+                    bytes: 0,
+                    time: now,
+                    frame,
+                };
+                self.dialogue.gap(&gap, lent);
+            }
             self.connection = Tracker::default();
             self.go_on_as(stream::Conversation::default(), &strangers, now, lent);
         }
