@@ -227,7 +227,7 @@ pub struct Pairing {
     /// What ends at `answered` is no response.
     pushed: bool,
     /// How far the client is trusted to wait for answers before it asks again.
-    trust: i16,
+    trust: i8,
     /// What is only looked at after a loss, or of long queues.
     doubt: Option<Box<Doubt>>,
 }

@@ -13,21 +13,21 @@ use crate::protocol::{Input, Output};
 use crate::source::Timestamp;
 
 /// Trust in a client grows to this, a batch at a time; above 0 it is trusted.
-pub(super) const TRUST: i16 = 3;
+pub(super) const TRUST: i8 = 3;
 
 /// Trust in a client of whom nothing is known: eight batches in order make it trusted. Of one that keeps several requests under way
 /// whatever it has received, so many rarely look as if it waited.
-pub(super) const UNKNOWN: i16 = -7;
+pub(super) const UNKNOWN: i8 = -7;
 
 /// Trust in a client that was seen asking while answers were outstanding: so many batches in order
 /// make up for it.
-pub(super) const DISTRUST: i16 = -100;
+pub(super) const DISTRUST: i8 = -60;
 
 /// Trust in a client of whom others know: counted from here, what was learnt since. Nothing may depend on it.
-pub(super) const UNTOLD: i16 = -300;
+pub(super) const UNTOLD: i8 = i8::MIN;
 
 /// More than so many batches in order since [`UNTOLD`] make any client trusted.
-pub(super) const TOLD: i16 = UNTOLD + TRUST - DISTRUST;
+pub(super) const TOLD: i8 = UNTOLD + TRUST - DISTRUST;
 
 impl Pairing {
     /// A batch came in order.
