@@ -1047,6 +1047,35 @@ fn datagram_at(port: u16, answer: bool, payload: &[u8], time: u64) -> Sent {
     }
 }
 
+/// A DNS response without a question is of the query of its identifier, but where its client asks two questions at a time with one: the
+/// other query may have been lost.
+#[test]
+fn a_response_without_a_question_is_exact_where_identifiers_differ() {
+    let refused = [0, 9, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (second, sure) in [(2, true), (1, false)] {
+        let queries = [(1, "a.example.com"), (second, "b.example.com")];
+        let mut payloads: Vec<(bool, Vec<u8>)> = Vec::new();
+        for answer in [false, true] {
+            let messages = queries.map(|(id, name)| dns_message(id, answer, name));
+            payloads.extend(messages.map(|message| (answer, message)));
+        }
+        payloads.push((false, dns_message(9, false, "c.example.com")));
+        payloads.push((true, refused.to_vec()));
+        let frames: Vec<Sent> = (0..)
+            .zip(&payloads)
+            .map(|(at, (answer, payload))| datagram(*answer, payload, at * 1000))
+            .collect();
+        let (found, _) = common::run(&frames, 53, dns());
+        let confidence = match sure {
+            true => Confidence::Exact,
+            false => Confidence::Ambiguous,
+        };
+        let last = found.iter().find(|one| one.frames[0] == 5);
+        assert_eq!(last.and_then(|one| one.confidence), Some(confidence));
+        assert_eq!(found.len(), 3);
+    }
+}
+
 /// A client of memcached over UDP that numbers all its requests alike: its pairs are told, but are as sure as that nothing was lost.
 #[test]
 fn an_id_for_all_requests_is_not_exact() {

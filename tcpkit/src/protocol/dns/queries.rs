@@ -10,7 +10,8 @@
 //!   and the first stays unanswered. (tshark draws the same line.) A response that repeats an
 //!   answer is one-way too.
 //! * A response without a question may be of each of several queries of its identifier: none of them is sure from then on, and
-//!   neither are two queries over TCP that are the same, while both wait.
+//!   neither are two queries over TCP that are the same, while both wait. Once a client has asked two questions at a time with one
+//!   identifier, another query of it may always have been lost.
 //! * A zone transfer's response is many messages; which is the last, its SOA records tell.
 
 use std::collections::VecDeque;
@@ -93,6 +94,8 @@ pub(super) struct Answer {
 #[derive(Debug, Default)]
 pub(super) struct Queries {
     queue: VecDeque<Query>,
+    /// Different queries of one identifier waited at a time.
+    shared: bool,
 }
 
 impl Queries {
@@ -117,6 +120,10 @@ impl Queries {
                 attempt = query.attempt.wrapping_add(1);
             }
         }
+        let beside = |query: &Query| {
+            !query.answered && query.key != new.id && query.key as u16 == new.id as u16
+        };
+        self.shared |= self.queue.iter().any(beside);
         if self.queue.len() >= DNS_QUERIES {
             self.queue.pop_front();
         }
@@ -134,6 +141,7 @@ impl Queries {
 
     /// Finds the query of a response.
     pub(super) fn answer(&mut self, id: u64, message: &[u8], header: &Header) -> Answer {
+        let shared = self.shared && is_bare(id);
         let Some(query) = self.find(id) else {
             return Answer {
                 id,
@@ -149,7 +157,7 @@ impl Queries {
             id: query.id(),
             again,
             more,
-            unsure: query.vague,
+            unsure: query.vague || shared,
         }
     }
 
