@@ -119,25 +119,22 @@ impl Pairing {
             self.unclear.set(self.answered);
         }
         let since = self.unclear.get().unwrap_or(0);
-        let first = self.is_untried();
         let waited = self.trust > 0 || quiet;
-        let tries = first || !waited && self.may_try();
-        let anchors = begins && received > since && (waited || tries) && !overtakes;
-        if anchors && (self.unclear.get().is_some() || self.is_barred()) {
+        let tries = self.is_untried() || !waited && self.may_try();
+        let fits = begins && received > since && (waited || tries) && !overtakes;
+        let anchors = fits && (self.unclear.get().is_some() || self.is_barred());
+        if anchors {
             self.anchor(context, received, report);
             self.doubt.get_or_insert_default().believed = !quiet;
-            if tries && !first {
-                self.try_again();
-            }
         }
-        if first {
+        if tries {
             self.begin_trial(anchors);
         }
     }
 
     /// What a request that begins a batch, sent when so much was received, says of its client while the order is clear; `overlaps`
-    /// says that others wait, or their answers are on their way to it. Whether it refutes that order: the client was believed to wait, and did not. So either it does
-    /// not, or the pairs since the last gap are shifted.
+    /// says that others wait, or their answers are on their way to it. Whether it refutes that order: the client was believed to
+    /// wait, and did not. So either it does not, or the pairs since the last gap are shifted.
     fn refutes(&mut self, received: u64, overlaps: bool, report: &mut impl Report) -> bool {
         if !overlaps {
             if received >= self.answered {
@@ -159,14 +156,14 @@ impl Pairing {
 
     /// Whether the server had received all requests before this offset when it sent what ends at `received`. If it had not, those
     /// of which nothing is known right before it may be of the same batch, and are answered first.
-    pub(super) fn had_received(&self, start: u64, received: u64) -> bool {
+    fn had_received(&self, start: u64, received: u64) -> bool {
         let heard = self.doubt.as_ref().map(|doubt| doubt.heard);
         heard.is_some_and(|(end, had)| end == received && had >= start)
     }
 
     /// Whether the request before one whose client had received so much was not answered by then: the server had not received it
     /// when it sent that.
-    pub(super) fn overtakes(&self, received: u64) -> bool {
+    fn overtakes(&self, received: u64) -> bool {
         self.doubt.as_ref().is_some_and(|doubt| {
             let (end, had) = doubt.heard;
             end >= received && had > 0 && had < doubt.awaited
@@ -174,7 +171,7 @@ impl Pairing {
     }
 
     /// Whether pairs are right only if the client waits for its answers.
-    pub(super) fn is_believed(&self) -> bool {
+    fn is_believed(&self) -> bool {
         self.trust > 0 || self.doubt.as_ref().is_some_and(|doubt| doubt.believed)
     }
 
@@ -188,7 +185,7 @@ impl Pairing {
     /// as it had requests. `begins` says that no request of the other one is unknown, `settled` that the server had
     /// received all requests when it sent the last response. One whose beginning is not known speaks for its client where it
     /// is settled, but not against it.
-    pub(super) fn judge_batch(&mut self, begins: bool, settled: bool) {
+    fn judge_batch(&mut self, begins: bool, settled: bool) {
         let doubt = self.doubt.get_or_insert_default();
         let answers = doubt.answers.replace(0);
         let open = std::mem::replace(&mut doubt.open, !begins);
@@ -233,12 +230,7 @@ impl Pairing {
     }
 
     /// Everything before the request that comes now is answered, or will never be known.
-    pub(super) fn anchor(
-        &mut self,
-        context: &Context<'_>,
-        received: u64,
-        report: &mut impl Report,
-    ) {
+    fn anchor(&mut self, context: &Context<'_>, received: u64, report: &mut impl Report) {
         self.give_up_waiting(context, report);
         self.unclear = Offset::NONE;
         self.lose_count();

@@ -103,15 +103,15 @@ impl Pairing {
         }
     }
 
-    /// The first request was anchored, or it never will be.
-    #[cold]
+    /// A request that is tried was anchored, or it will not be.
+    #[inline]
     pub(super) fn begin_trial(&mut self, anchored: bool) {
         let Some(doubt) = &mut self.doubt else {
             return;
         };
-        match &mut doubt.trial {
-            Some(trial) if anchored => trial.begun = true,
-            trial => *trial = None,
+        match anchored {
+            true => doubt.trial.get_or_insert_default().begun = true,
+            false => doubt.trial = None,
         }
     }
 
@@ -119,13 +119,6 @@ impl Pairing {
     /// little, and nothing against it.
     pub(super) fn may_try(&self) -> bool {
         self.trial().is_none() && (UNKNOWN..=0).contains(&self.trust)
-    }
-
-    /// A request was anchored on trial, behind a loss.
-    #[cold]
-    pub(super) fn try_again(&mut self) {
-        let doubt = self.doubt.get_or_insert_default();
-        doubt.trial.get_or_insert_default().begun = true;
     }
 
     /// A response came that is nobody's.
