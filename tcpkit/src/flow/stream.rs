@@ -455,7 +455,7 @@ impl Conversation {
 
     /// Whether the segment is outside the window of its direction, or acknowledges what is outside the other one's: no receiver
     /// takes it (RFC 9293, section 3.10.7.4). Another connection's may be: its SYN replaces this one.
-    pub fn is_strange(&self, direction: Direction, packet: &Packet<'_>) -> bool {
+    fn is_strange(&self, direction: Direction, packet: &Packet<'_>) -> bool {
         packet.flags & (flag::SYN | flag::RST) == 0 && self.far(direction, packet).contains(&true)
     }
 
@@ -474,7 +474,7 @@ impl Conversation {
 
     /// Takes a segment for another connection's: keeps it for as long as its SYN may come.
     #[cold]
-    pub fn set_aside(&mut self, direction: Direction, packet: &Packet<'_>) {
+    fn set_aside(&mut self, direction: Direction, packet: &Packet<'_>) {
         self.frames = self.frames.wrapping_add(1);
         let waiting = self.waiting.get_or_insert_default();
         if waiting.aside.strangers.is_empty() {
@@ -499,15 +499,13 @@ impl Conversation {
             .unwrap_or_default()
     }
 
-    /// Takes in what the connection before had set aside.
-    pub fn push_again(&mut self, stranger: &Stranger) {
-        let packet = stranger.packet();
-        match self.is_strange(stranger.direction, &packet) {
-            true => self.set_aside(stranger.direction, &packet),
-            false => {
-                self.push(stranger.direction, &packet);
-            }
+    /// Takes in a segment as [`Conversation::push`] does, or sets it aside where it is another connection's.
+    pub fn push_or_set_aside(&mut self, direction: Direction, packet: &Packet<'_>) -> Seen {
+        if self.is_strange(direction, packet) {
+            self.set_aside(direction, packet);
+            return Seen::New;
         }
+        self.push(direction, packet)
     }
 
     /// Whether something was set aside.

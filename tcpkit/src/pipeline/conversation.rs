@@ -347,11 +347,7 @@ impl Conversation {
             self.replace(way, packet, now, lent);
             return;
         }
-        if stream.is_strange(way, packet) {
-            stream.set_aside(way, packet);
-        } else {
-            lent.count(stream.push(way, packet));
-        }
+        lent.count(stream.push_or_set_aside(way, packet));
         self.drain(now, lent);
     }
 
@@ -386,7 +382,7 @@ impl Conversation {
         self.conclude(now, Silence::Closed, lent);
         lent.outlet.stats.account.conversations += 1;
         for stranger in strangers {
-            stream.push_again(stranger);
+            stream.push_or_set_aside(stranger.direction, &stranger.packet());
         }
         self.link = Link::Tcp(stream);
         self.dialogue.talk = self.dialogue.talk.anew();
