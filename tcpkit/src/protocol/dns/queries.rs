@@ -121,9 +121,9 @@ impl Queries {
             }
         }
         let beside = |query: &Query| {
-            !query.answered && query.key != new.id && query.key as u16 == new.id as u16
+            !query.answered && query.key != new.id && query.has_identifier_of(new.id)
         };
-        self.shared |= self.queue.iter().any(beside);
+        self.shared = self.shared || self.queue.iter().any(beside);
         if self.queue.len() >= DNS_QUERIES {
             self.queue.pop_front();
         }
@@ -238,9 +238,14 @@ impl Query {
         }
     }
 
+    /// Whether it has the identifier of this id, whatever it asks.
+    fn has_identifier_of(&self, id: u64) -> bool {
+        self.key as u16 == id as u16
+    }
+
     /// Whether it has the identifier of this id, and one of the two was made without a question.
     fn is_alike(&self, id: u64) -> bool {
-        self.key as u16 == id as u16 && (is_bare(id) || is_bare(self.key))
+        self.has_identifier_of(id) && (is_bare(id) || is_bare(self.key))
     }
 
     fn id(&self) -> u64 {

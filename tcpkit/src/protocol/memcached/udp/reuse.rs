@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::limits::{MEMCACHED_CYCLE, MEMCACHED_DOUBT};
 use crate::protocol::Message;
 
-/// Ids that were used again, at most: each counts so much more than one that was not.
+/// What an id that is used again counts, beside 1 for one that is not.
 const AGAIN: u8 = 8;
 
 /// From here on the client is one that uses ids again: two of a few requests did. By chance an id comes twice in a thousand
@@ -21,7 +21,7 @@ const CYCLES: u8 = 2 * AGAIN;
 pub(super) struct Reuse {
     /// The latest ids.
     recent: VecDeque<u16>,
-    /// The latest requests that used an id again, and fewer.
+    /// How often ids were used again of late: up with each that is, down with each that is not.
     score: u8,
     /// Not all requests have had the same id.
     varied: bool,
