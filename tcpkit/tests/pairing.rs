@@ -249,6 +249,14 @@ fn one_by_one(pair: Pair, batches: &[usize], port: u16) -> Script {
     script
 }
 
+/// The frames but for those of these numbers, each with its own.
+fn without<'a>(frames: &'a [Sent], lost: &[u64]) -> Vec<(u64, &'a Sent)> {
+    let numbered = (1..).zip(frames);
+    numbered
+        .filter(|(number, _)| !lost.contains(number))
+        .collect()
+}
+
 /// One frame in a hundred dropped: how many of the exchanges whose own frames all survived are
 /// found, and how many of those are wrong.
 fn survival(
@@ -410,14 +418,8 @@ fn an_answer_from_before_a_request_is_not_its_own() {
     script.send_before(false, &pairs[2].0, pairs[1].1.len());
     script.say(true, &pairs[2].1, 1400);
     let (whole, _) = common::run(&script.frames, 6379, redis());
-    let lost = script.frames[3..]
-        .iter()
-        .position(|sent| sent.bytes.ends_with(&pairs[3].1))
-        .map(|at| at + 3);
-    let kept: Vec<(u64, &Sent)> = (1..)
-        .zip(&script.frames)
-        .filter(|(number, _)| *number > 4 && Some(*number as usize - 1) != lost)
-        .collect();
+    // The handshake and the first bytes, and the answer behind them.
+    let kept = without(&script.frames, &[1, 2, 3, 4, 7]);
     let (found, _) = common::run_numbered(&kept, 6379, redis());
     assert!(!found.is_empty());
     for one in found.iter().filter(|one| one.response_bytes.is_some()) {
@@ -432,12 +434,8 @@ fn an_answer_from_before_a_request_is_not_its_own() {
 fn the_first_request_seen_is_no_anchor() {
     let script = one_by_one(redis_pair, &[4; 20], 6379);
     // Behind the handshake, and joined in the middle of a batch.
-    for lost in [3..4, 0..4, 0..5, 0..6] {
-        let kept: Vec<(u64, &Sent)> = (1..).zip(&script.frames).collect();
-        let kept: Vec<_> = kept
-            .into_iter()
-            .filter(|(number, _)| !lost.contains(&(*number as usize - 1)))
-            .collect();
+    for lost in [4..=4, 1..=4, 1..=5, 1..=6] {
+        let kept = without(&script.frames, &lost.clone().collect::<Vec<_>>());
         let (whole, _) = common::run(&script.frames, 6379, redis());
         let (found, _) = common::run_numbered(&kept, 6379, redis());
         let truth: BTreeMap<&str, &Found> = whole
@@ -569,10 +567,7 @@ fn an_identifier_that_is_used_again_after_losses_pairs_nothing() {
     }
     script.close();
     // Its response, then the request that is numbered alike.
-    let kept: Vec<(u64, &Sent)> = (1..)
-        .zip(&script.frames)
-        .filter(|(number, _)| ![5, 8].contains(number))
-        .collect();
+    let kept = without(&script.frames, &[5, 8]);
     let (found, _) = common::run_numbered(&kept, 11211, memcached());
     let exact: Vec<_> = found
         .iter()
@@ -1098,16 +1093,12 @@ fn an_id_for_all_requests_is_not_exact() {
     assert_eq!(confidences(&found)[..1], [first]);
     assert_eq!(confidences(&found)[1..], [rest; 19]);
     // The response to one, and the next request, whose response looks like the first one's.
-    let kept = (1..).zip(&frames);
-    let kept: Vec<_> = kept
-        .filter(|(number, _)| ![20, 21].contains(number))
-        .collect();
+    let kept = without(&frames, &[20, 21]);
     let (found, _) = common::run_numbered(&kept, 11211, memcached());
     let wrong = found.iter().find(|one| one.frames[2] == 22);
     assert!(wrong.is_some_and(|one| one.confidence == rest));
     // An answer was lost: for a while nobody knows.
-    let kept = (1..).zip(&frames);
-    let kept: Vec<_> = kept.filter(|(number, _)| *number != 20).collect();
+    let kept = without(&frames, &[20]);
     let (found, _) = common::run_numbered(&kept, 11211, memcached());
     let later = found.iter().filter(|one| one.frames[0] > 20);
     assert!(later.clone().count() >= 9);
